@@ -1,0 +1,26 @@
+//! Every system call and every `unsafe` of the program; the only place that names rustix or
+//! libc. Functions take and give `OwnedFd`/`BorrowedFd` and return [`error::SysError`], which
+//! carries the call, its operand and errno. Nothing here knows what a container is.
+
+pub mod bpf;
+pub mod cred;
+pub mod error;
+pub mod event;
+pub mod fd;
+pub mod mount;
+pub mod netlink;
+pub mod ns;
+pub mod passwd;
+pub mod path;
+pub mod prctl;
+pub mod probe;
+pub mod process;
+pub mod procfs;
+pub mod raw;
+pub mod seccomp;
+pub mod signal;
+pub mod spawn;
+pub mod term;
+pub mod unix;
+
+pub use error::{At, Result, SysError};

@@ -1,0 +1,6 @@
+//! Being written.
+pub mod args;
+pub mod table;
+pub mod report;
+pub mod size;
+pub mod json;

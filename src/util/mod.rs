@@ -1,0 +1,5 @@
+//! Pure functions and data: no files, no clocks, no system calls. Anything may use it.
+
+pub mod blame;
+pub mod captab;
+pub mod signames;
