@@ -1,8 +1,8 @@
 //! Being written.
-pub mod layout;
-pub mod v1;
-pub mod v2;
 pub mod devices;
 pub mod freezer;
-pub mod stat;
+pub mod layout;
 pub mod plan;
+pub mod stat;
+pub mod v1;
+pub mod v2;

@@ -1,5 +1,5 @@
 //! Being written.
-pub mod proto;
 pub mod client;
+pub mod proto;
 pub mod server;
 pub mod state;

@@ -1,7 +1,7 @@
 //! Being written.
-pub mod plan;
-pub mod fd;
-pub mod legacy;
 pub mod auto;
-pub mod fstab;
 pub mod dev;
+pub mod fd;
+pub mod fstab;
+pub mod legacy;
+pub mod plan;

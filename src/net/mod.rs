@@ -1,6 +1,6 @@
 //! Being written.
-pub mod rtnl;
-pub mod veth;
+pub mod addr;
 pub mod bridge;
 pub mod plan;
-pub mod addr;
+pub mod rtnl;
+pub mod veth;

@@ -1,8 +1,8 @@
 //! Being written.
+pub mod attach;
+pub mod child;
+pub mod daemon;
+pub mod monitor;
 pub mod plan;
 pub mod start;
-pub mod child;
 pub mod sync;
-pub mod attach;
-pub mod monitor;
-pub mod daemon;

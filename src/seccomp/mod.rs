@@ -1,5 +1,5 @@
 //! Being written.
-pub mod policy;
 pub mod compile;
-pub mod notify;
 pub mod names;
+pub mod notify;
+pub mod policy;

@@ -1,1 +1,49 @@
-//! Being written.
+//! User and group ids of this process, set by raw per-thread system calls: the C library's
+//! wrappers would signal other threads, of which there are none.
+#![allow(unsafe_code, reason = "set*id without the C library's process-wide wrappers")]
+
+use super::error::{Result, SysError};
+
+// 32-bit ids: the plain numbers take 16 bits on 32-bit arm and x86.
+#[cfg(not(any(target_arch = "arm", target_arch = "x86")))]
+use libc::{SYS_setgroups as SETGROUPS, SYS_setresgid as SETRESGID, SYS_setresuid as SETRESUID};
+#[cfg(any(target_arch = "arm", target_arch = "x86"))]
+use libc::{
+    SYS_setgroups32 as SETGROUPS, SYS_setresgid32 as SETRESGID, SYS_setresuid32 as SETRESUID,
+};
+
+/// Effective user id.
+pub fn euid() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+/// Effective group id.
+pub fn egid() -> u32 {
+    rustix::process::getegid().as_raw()
+}
+
+/// Real user id.
+pub fn ruid() -> u32 {
+    rustix::process::getuid().as_raw()
+}
+
+/// Replaces the supplementary groups.
+pub fn setgroups(groups: &[u32]) -> Result<()> {
+    // SAFETY: the pointer and the length belong to `groups`, which outlives the call.
+    let done = unsafe { libc::syscall(SETGROUPS, groups.len(), groups.as_ptr()) };
+    if done == 0 { Ok(()) } else { Err(SysError::last("setgroups", format!("{groups:?}"))) }
+}
+
+/// Real, effective and saved group id at once.
+pub fn set_gid(gid: u32) -> Result<()> {
+    // SAFETY: plain numbers.
+    let done = unsafe { libc::syscall(SETRESGID, gid, gid, gid) };
+    if done == 0 { Ok(()) } else { Err(SysError::last("setresgid", gid)) }
+}
+
+/// Real, effective and saved user id at once.
+pub fn set_uid(uid: u32) -> Result<()> {
+    // SAFETY: plain numbers.
+    let done = unsafe { libc::syscall(SETRESUID, uid, uid, uid) };
+    if done == 0 { Ok(()) } else { Err(SysError::last("setresuid", uid)) }
+}

@@ -16,7 +16,6 @@ pub mod prctl;
 pub mod probe;
 pub mod process;
 pub mod procfs;
-pub mod raw;
 pub mod seccomp;
 pub mod signal;
 pub mod spawn;

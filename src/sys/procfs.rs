@@ -1,1 +1,117 @@
-//! Being written.
+//! /proc, trusted: descriptors that are verified to be procfs before anything is read from or
+//! written to them (CVE-2015-1334, CVE-2025-52881: a container that over-mounts /proc must not be
+//! able to redirect a write).
+
+use super::error::{At, Result, SysError};
+use super::fd;
+use super::process::Pid;
+use rustix::fs::OFlags;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+/// statfs(2) magic of procfs.
+const PROC_SUPER_MAGIC: i64 = 0x9fa0;
+
+/// An open root directory of a procfs instance.
+pub struct ProcFs(OwnedFd);
+
+impl ProcFs {
+    /// The host's /proc, opened before anything of a container is mounted.
+    pub fn open() -> Result<Self> {
+        Self::verified(fd::open("/proc", OFlags::PATH | OFlags::DIRECTORY, 0)?)
+    }
+
+    /// A private procfs of the current pid namespace that is mounted nowhere.
+    ///
+    /// # Errors
+    /// ENOSYS before 5.2; EPERM without CAP_SYS_ADMIN in the pid namespace's owner.
+    pub fn private() -> Result<Self> {
+        use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
+        let fs =
+            rustix::mount::fsopen("proc", FsOpenFlags::FSOPEN_CLOEXEC).at("fsopen", || "proc")?;
+        rustix::mount::fsconfig_create(fs.as_fd()).at("fsconfig", || "proc")?;
+        let attrs = MountAttrFlags::MOUNT_ATTR_NOSUID
+            | MountAttrFlags::MOUNT_ATTR_NODEV
+            | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+        let root = rustix::mount::fsmount(fs.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attrs)
+            .at("fsmount", || "proc")?;
+        Self::verified(root)
+    }
+
+    /// Takes a descriptor after checking that it is procfs (EXDEV otherwise).
+    pub fn verified(dir: OwnedFd) -> Result<Self> {
+        let stat = rustix::fs::fstatfs(&dir).at("fstatfs", || "\"/proc\"")?;
+        #[allow(clippy::unnecessary_cast, reason = "the field's type differs between targets")]
+        if stat.f_type as i64 != PROC_SUPER_MAGIC {
+            return Err(SysError::new("fstatfs", "\"/proc\" is not procfs", libc::EXDEV));
+        }
+        Ok(Self(dir))
+    }
+
+    /// The directory itself.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+
+    /// Opens a file below, never crossing into another mount (ENOSYS from openat2 falls back to
+    /// opening and checking the file system of the result).
+    pub fn open_file(&self, path: &str, flags: OFlags) -> Result<OwnedFd> {
+        use rustix::fs::{Mode, ResolveFlags};
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV | ResolveFlags::NO_MAGICLINKS;
+        // `self` is a symlink, hence BENEATH rather than NO_SYMLINKS.
+        match rustix::fs::openat2(&self.0, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
+            Ok(file) => Ok(file),
+            // FALLBACK(<5.6): no openat2.
+            Err(rustix::io::Errno::NOSYS | rustix::io::Errno::PERM) => {
+                let file = fd::open_at(self.fd(), path, flags, 0)?;
+                Self::verified(rustix::io::dup(&file).at("dup", || path)?)?;
+                Ok(file)
+            }
+            Err(e) => Err(SysError::rustix("openat2", format!("\"/proc/{path}\""), e)),
+        }
+    }
+
+    /// Reads a file, at most 1 MiB.
+    pub fn read(&self, path: &str) -> Result<String> {
+        let file = self.open_file(path, OFlags::RDONLY)?;
+        let bytes = fd::read_fd(file.as_fd(), 1 << 20)
+            .map_err(|e| SysError::new("read", format!("\"/proc/{path}\""), e.errno))?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// Writes a file with a single write(2).
+    pub fn write(&self, path: &str, bytes: &[u8]) -> Result<()> {
+        let file = self.open_file(path, OFlags::WRONLY)?;
+        fd::write_once(file.as_fd(), bytes).map_err(|e| {
+            let text = String::from_utf8_lossy(bytes);
+            SysError::new("write", format!("\"/proc/{path}\", \"{}\"", text.trim()), e.errno)
+        })
+    }
+}
+
+/// One line of /proc/PID/status without its label, trimmed: `status_field(text, "CapBnd")`.
+pub fn status_field<'a>(status: &'a str, label: &str) -> Option<&'a str> {
+    status.lines().find_map(|line| line.strip_prefix(label)?.strip_prefix(':')).map(str::trim)
+}
+
+/// The text of /proc/PID/status on the host.
+pub fn status(pid: Pid) -> Result<String> {
+    fd::read_to_string(format!("/proc/{pid}/status"))
+}
+
+/// Start time of a process in clock ticks since boot (field 22 of proc_pid_stat(5)); with the
+/// number it identifies a process where pidfds are missing.
+pub fn start_time(pid: Pid) -> Result<u64> {
+    let text = fd::read_to_string(format!("/proc/{pid}/stat"))?;
+    let after_name = text.rsplit_once(')').map_or("", |(_, rest)| rest);
+    after_name
+        .split_whitespace()
+        .nth(19)
+        .and_then(|n| n.parse().ok())
+        .ok_or_else(|| SysError::new("read", format!("\"/proc/{pid}/stat\""), libc::EBADMSG))
+}
+
+/// Opens a namespace file of a process: `net` of 12 is /proc/12/ns/net.
+pub fn open_namespace(pid: Pid, link: &str) -> Result<OwnedFd> {
+    fd::open(Path::new(&format!("/proc/{pid}/ns/{link}")), OFlags::RDONLY, 0)
+}

@@ -1,6 +1,6 @@
 //! Being written.
 pub mod args;
-pub mod table;
+pub mod json;
 pub mod report;
 pub mod size;
-pub mod json;
+pub mod table;

@@ -72,11 +72,13 @@ impl Signal {
         let upper = text.to_ascii_uppercase();
         let name = upper.strip_prefix("SIG")?;
         if let Some(rest) = name.strip_prefix("RTMIN") {
-            let n = if rest.is_empty() { 0 } else { rest.strip_prefix('+')?.parse::<i32>().ok()? };
+            let n =
+                if rest.is_empty() { 0 } else { rest.strip_prefix('+')?.parse::<i32>().ok()? };
             return (0..=RTMAX - RTMIN).contains(&n).then_some(Self(RTMIN + n));
         }
         if let Some(rest) = name.strip_prefix("RTMAX") {
-            let n = if rest.is_empty() { 0 } else { rest.strip_prefix('-')?.parse::<i32>().ok()? };
+            let n =
+                if rest.is_empty() { 0 } else { rest.strip_prefix('-')?.parse::<i32>().ok()? };
             return (0..=RTMAX - RTMIN).contains(&n).then_some(Self(RTMAX - n));
         }
         NAMES.iter().find(|(known, _)| *known == name).map(|&(_, n)| Self(n))
