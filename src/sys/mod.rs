@@ -10,6 +10,7 @@ pub mod fd;
 pub mod mount;
 pub mod netlink;
 pub mod ns;
+pub mod nsfile;
 pub mod passwd;
 pub mod path;
 pub mod prctl;
