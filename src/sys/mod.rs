@@ -4,6 +4,7 @@
 
 pub mod bpf;
 pub mod cred;
+pub mod errno;
 pub mod error;
 pub mod event;
 pub mod fd;
