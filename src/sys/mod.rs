@@ -23,5 +23,6 @@ pub mod signal;
 pub mod spawn;
 pub mod term;
 pub mod unix;
+pub mod userns;
 
 pub use error::{At, Result, SysError};
