@@ -1,1 +1,390 @@
-//! Being written.
+//! The log: which level, which file, LXC's line format. Backend of the `log` crate's macros.
+//!
+//! A log line is `PROG NAME YYYYMMDDHHMMSS.mmm LEVEL    category - file:func:line - message`,
+//! UTC. Until [`start`] or [`configure`] opens something, nothing is formatted at all. A starting
+//! container's child redirects its lines with [`set_sink`] to its monitor.
+
+use crate::sys::{self, SysError};
+use crate::util::blame::Explain;
+use crate::util::time::Utc;
+use log::{Level, LevelFilter, Metadata, Record};
+use std::fmt::Write as _;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Where LXC writes the logs of containers in the default path.
+pub const LOGPATH: &str = "/var/log/lxc";
+
+/// LXC's nine levels; the numbers are those of `lxc.log.level`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(missing_docs, reason = "LXC's names")]
+pub enum Priority {
+    Trace = 0,
+    Debug,
+    Info,
+    Notice,
+    Warn,
+    Error,
+    Crit,
+    Alert,
+    Fatal,
+}
+
+const PRIORITIES: [(Priority, &str); 9] = [
+    (Priority::Trace, "TRACE"),
+    (Priority::Debug, "DEBUG"),
+    (Priority::Info, "INFO"),
+    (Priority::Notice, "NOTICE"),
+    (Priority::Warn, "WARN"),
+    (Priority::Error, "ERROR"),
+    (Priority::Crit, "CRIT"),
+    (Priority::Alert, "ALERT"),
+    (Priority::Fatal, "FATAL"),
+];
+
+impl Priority {
+    /// By name, any case.
+    pub fn parse(text: &str) -> Option<Self> {
+        PRIORITIES.iter().find(|(_, n)| n.eq_ignore_ascii_case(text)).map(|&(p, _)| p)
+    }
+
+    /// By LXC's number (`lxc.log.level = 1`).
+    pub fn from_number(number: u8) -> Option<Self> {
+        PRIORITIES.get(usize::from(number)).map(|&(p, _)| p)
+    }
+
+    /// Upper case.
+    pub fn name(self) -> &'static str {
+        PRIORITIES.iter().find(|(p, _)| *p == self).map_or("", |&(_, n)| n)
+    }
+
+    /// Ours is a coarser scale: what lies between is counted to the more talkative side.
+    fn filter(self) -> LevelFilter {
+        match self {
+            Self::Trace => LevelFilter::Trace,
+            Self::Debug => LevelFilter::Debug,
+            Self::Info | Self::Notice => LevelFilter::Info,
+            Self::Warn => LevelFilter::Warn,
+            _ => LevelFilter::Error,
+        }
+    }
+}
+
+/// What a tool's command line says about its log.
+pub struct Setup<'a> {
+    /// The tool.
+    pub prog: &'a str,
+    /// The container.
+    pub container: Option<&'a str>,
+    /// Its path.
+    pub lxcpath: &'a Path,
+    /// `-o`.
+    pub file: Option<&'a Path>,
+    /// `-l`.
+    pub priority: Option<Priority>,
+    /// Where the log goes when only `-l` was given.
+    pub default_place: DefaultPlace,
+}
+
+/// Which default log file comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DefaultPlace {
+    /// [`LOGPATH`]`/NAME.log`: the system's container path, as root.
+    System,
+    /// `LXCPATH/NAME/NAME.log`.
+    Container,
+}
+
+/// The log cannot be written where the user wants it.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// Opening the file failed.
+    #[error("opening the log file {0:?}")]
+    Open(PathBuf, #[source] SysError),
+    /// Reaching the system log failed.
+    #[error("opening the system log for facility {0:?}")]
+    Syslog(String, #[source] SysError),
+    /// Not one of syslog's facilities.
+    #[error("unknown syslog facility {0:?}")]
+    Facility(String),
+}
+
+impl Explain for LogError {
+    fn errno(&self) -> Option<i32> {
+        match self {
+            Self::Open(_, e) | Self::Syslog(_, e) => Some(e.errno),
+            Self::Facility(_) => None,
+        }
+    }
+}
+
+/// A line on its way out, for a sink.
+pub struct Line<'a> {
+    /// How grave.
+    pub level: Level,
+    /// The module it comes from.
+    pub target: &'a str,
+    /// The text, one line.
+    pub text: &'a str,
+}
+
+/// Takes lines elsewhere than to the file.
+pub type Sink = Box<dyn FnMut(&Line<'_>) + Send>;
+
+struct State {
+    prog: String,
+    container: Option<String>,
+    file: Option<OwnedFd>,
+    syslog: Option<Syslog>,
+    sink: Option<Sink>,
+}
+
+struct Syslog {
+    socket: std::os::unix::net::UnixDatagram,
+    facility: u8,
+}
+
+/// One thread, so never contended; `log` demands `Sync`.
+static STATE: Mutex<State> = Mutex::new(State {
+    prog: String::new(),
+    container: None,
+    file: None,
+    syslog: None,
+    sink: None,
+});
+
+struct Logger;
+
+/// Takes the command line's word: with `-o` that file, with `-l` alone the default one, with
+/// neither no log at all.
+///
+/// Errors: the file of `-o` cannot be opened. Trouble with a default file is ignored, as in LXC.
+pub fn start(setup: &Setup<'_>) -> Result<(), LogError> {
+    with_state(|state| {
+        state.prog = setup.prog.to_owned();
+        state.container = setup.container.map(str::to_owned);
+    });
+    if let Some(file) = setup.file {
+        return configure(Some(file), setup.priority);
+    }
+    let Some(priority) = setup.priority else { return Ok(()) };
+    let Some(name) = setup.container else { return Ok(()) };
+    let system = Path::new(LOGPATH).join(format!("{name}.log"));
+    let own = setup.lxcpath.join(name).join(format!("{name}.log"));
+    let places = match setup.default_place {
+        DefaultPlace::System if sys::cred::euid() == 0 => [system.clone(), own, system],
+        _ => [own.clone(), system, own],
+    };
+    for (n, place) in places.iter().take(2).enumerate() {
+        // Only the system's log directory is made; a missing container directory stays so.
+        if place.starts_with(LOGPATH) {
+            let _ = sys::dirs::make_all(Path::new(LOGPATH), 0o755);
+        }
+        match configure(Some(place), Some(priority)) {
+            Ok(()) => break,
+            Err(e) => log::debug!("log file {n}: {e}"),
+        }
+    }
+    Ok(())
+}
+
+/// Opens `file` for appending (0640) in place of the present one and sets the level (default
+/// error). Used for `-o` and, in a monitor, for `lxc.log.file` and `lxc.log.level`.
+pub fn configure(file: Option<&Path>, priority: Option<Priority>) -> Result<(), LogError> {
+    if let Some(path) = file {
+        let fd =
+            sys::dirs::open_append(path, 0o640).map_err(|e| LogError::Open(path.to_owned(), e))?;
+        with_state(|state| state.file = Some(fd));
+    }
+    enable(priority.unwrap_or(Priority::Error));
+    Ok(())
+}
+
+/// Sends lines to the system log as well (`lxc.log.syslog`).
+pub fn configure_syslog(facility: &str) -> Result<(), LogError> {
+    let number = FACILITIES
+        .iter()
+        .find(|(name, _)| *name == facility)
+        .map(|&(_, n)| n)
+        .ok_or_else(|| LogError::Facility(facility.to_owned()))?;
+    let failed = |e: std::io::Error| {
+        LogError::Syslog(facility.to_owned(), SysError::io("connect", "/dev/log", &e))
+    };
+    let socket = std::os::unix::net::UnixDatagram::unbound().map_err(failed)?;
+    socket.connect("/dev/log").map_err(failed)?;
+    with_state(|state| state.syslog = Some(Syslog { socket, facility: number }));
+    if log::max_level() == LevelFilter::Off {
+        enable(Priority::Error);
+    }
+    Ok(())
+}
+
+/// syslog(3).
+const FACILITIES: [(&str, u8); 17] = [
+    ("kern", 0),
+    ("user", 1),
+    ("mail", 2),
+    ("daemon", 3),
+    ("auth", 4),
+    ("syslog", 5),
+    ("lpr", 6),
+    ("news", 7),
+    ("uucp", 8),
+    ("local0", 16),
+    ("local1", 17),
+    ("local2", 18),
+    ("local3", 19),
+    ("local4", 20),
+    ("local5", 21),
+    ("local6", 22),
+    ("local7", 23),
+];
+
+fn enable(priority: Priority) {
+    // Fails only when it is set already.
+    let _ = log::set_logger(&Logger);
+    log::set_max_level(priority.filter());
+}
+
+/// From here on lines go to `sink` and neither to the file nor to syslog.
+///
+/// # In the child
+/// The sink owns what it writes to; it must not fail loudly and must not log.
+pub fn set_sink(sink: Sink) {
+    with_state(|state| state.sink = Some(sink));
+}
+
+/// Writes a line that another process logged (a child, over its socket).
+pub fn forward(line: &Line<'_>, level: Level) {
+    if level <= log::max_level() {
+        write_line(level, line.target, "", 0, line.text);
+    }
+}
+
+/// The open log file, which must survive a daemon's closing of descriptors.
+pub fn file_number() -> Option<i32> {
+    use std::os::fd::AsRawFd;
+    with_state(|state| state.file.as_ref().map(AsRawFd::as_raw_fd))
+}
+
+fn with_state<T>(f: impl FnOnce(&mut State) -> T) -> T {
+    f(&mut STATE.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+}
+
+impl log::Log for Logger {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.level() <= log::max_level()
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if self.enabled(record.metadata()) {
+            let place = record.file().unwrap_or_default();
+            let line = record.line().unwrap_or_default();
+            write_line(record.level(), record.target(), place, line, &record.args().to_string());
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+fn write_line(level: Level, target: &str, file: &str, line: u32, text: &str) {
+    // A value from a config or a rootfs must not forge a line of its own.
+    let text = text.replace(['\n', '\r'], " ");
+    // A sink or a failing write that logs again would find the lock taken: drop that line.
+    let Ok(mut state) = STATE.try_lock() else { return };
+    let state = &mut *state;
+    if let Some(sink) = &mut state.sink {
+        sink(&Line { level, target, text: &text });
+        return;
+    }
+    if let Some(syslog) = &state.syslog {
+        let severity = match level {
+            Level::Error => 3,
+            Level::Warn => 4,
+            Level::Info => 6,
+            Level::Debug | Level::Trace => 7,
+        };
+        let priority = (syslog.facility << 3) | severity;
+        let name = state.container.as_deref().unwrap_or_default();
+        let message = format!("<{priority}>{}: {name}: {text}", state.prog);
+        let _ = syslog.socket.send(message.as_bytes());
+    }
+    if let Some(fd) = &state.file {
+        let entry = format_line(
+            &state.prog,
+            state.container.as_deref(),
+            now(),
+            level,
+            target,
+            file,
+            line,
+            &text,
+        );
+        let _ = sys::fd::write_once(fd.as_fd(), entry.as_bytes());
+    }
+}
+
+fn now() -> (i64, u32) {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    (i64::try_from(since.as_secs()).unwrap_or_default(), since.subsec_millis())
+}
+
+#[allow(clippy::too_many_arguments, reason = "the fields of a log line, in order")]
+fn format_line(
+    prog: &str,
+    container: Option<&str>,
+    (seconds, millis): (i64, u32),
+    level: Level,
+    target: &str,
+    file: &str,
+    line: u32,
+    text: &str,
+) -> String {
+    let category = target.rsplit("::").next().unwrap_or(target);
+    let stamp = Utc::from_unix(seconds).compact();
+    let mut entry = String::with_capacity(96 + text.len());
+    let _ = write!(entry, "{prog} ");
+    if let Some(name) = container {
+        let _ = write!(entry, "{name} ");
+    }
+    let _ = writeln!(
+        entry,
+        "{stamp}.{millis:03} {:<8} {category} - {file}:{category}:{line} - {text}",
+        level.as_str()
+    );
+    entry
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_has_lxcs_fields() {
+        let line = format_line(
+            "lxc-start",
+            Some("c1"),
+            (1_700_000_000, 7),
+            Level::Warn,
+            "lxcbox::net::veth",
+            "src/net/veth.rs",
+            12,
+            "no carrier",
+        );
+        assert_eq!(
+            line,
+            "lxc-start c1 20231114221320.007 WARN     veth - src/net/veth.rs:veth:12 - no carrier\n"
+        );
+    }
+
+    #[test]
+    fn priorities_have_lxcs_names_and_numbers() {
+        assert_eq!(Priority::parse("debug"), Some(Priority::Debug));
+        assert_eq!(Priority::parse("FATAL"), Priority::from_number(8));
+        assert_eq!(Priority::parse("verbose"), None);
+        assert_eq!(Priority::Notice.filter(), LevelFilter::Info);
+        assert_eq!(Priority::from_number(9), None);
+    }
+}

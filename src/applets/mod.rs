@@ -1,1 +1,42 @@
-//! Being written.
+//! The registry: one word per applet, from which the module line, the table, the symlinks, the
+//! help index, the completions and the man pages come.
+
+use crate::ui::{Context, Failure};
+use std::process::ExitCode;
+
+/// One tool of the toolset.
+#[derive(Clone, Copy)]
+pub struct Applet {
+    /// The name it is called by: `lxc-start`.
+    pub name: &'static str,
+    /// One line for the help index and the man page: lower case, no full stop.
+    pub about: &'static str,
+    /// Its options. [`crate::ui::args::shared`] or [`crate::ui::args::shared_unnamed`] adds the
+    /// common ones; a command without either takes none of them (lxc-config).
+    pub command: fn() -> clap::Command,
+    /// What it does. The status is what LXC's tool of the same name would have returned.
+    pub run: fn(&Context, &clap::ArgMatches) -> Result<ExitCode, Failure>,
+}
+
+/// Declares the modules and the table. The file `x.rs` exports `pub const APPLET: Applet`.
+macro_rules! applets {
+    ($($module:ident)*) => {
+        $(pub mod $module;)*
+        /// Every applet, by name.
+        pub const ALL: &[&Applet] = &[$(&$module::APPLET),*];
+    };
+}
+
+applets! {}
+
+impl Applet {
+    /// The name without its `lxc-`, as in `lxcbox start`.
+    pub fn short_name(&self) -> &'static str {
+        self.name.strip_prefix("lxc-").unwrap_or(self.name)
+    }
+}
+
+/// The applet called `name`, with or without `lxc-`.
+pub fn find(name: &str) -> Option<&'static Applet> {
+    ALL.iter().copied().find(|applet| applet.name == name || applet.short_name() == name)
+}

@@ -5,6 +5,7 @@
 pub mod bpf;
 pub mod cred;
 pub mod errno;
+pub mod dirs;
 pub mod error;
 pub mod event;
 pub mod fd;

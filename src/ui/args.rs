@@ -1,1 +1,303 @@
-//! Being written.
+//! The options that every tool shares, and what they mean: one place.
+//!
+//! An applet declares its options with clap and passes the command through [`shared`] (a
+//! container's name is needed) or [`shared_unnamed`]. `cli` turns the command line into clap's
+//! matches by GNU's rules and those into a [`Context`].
+
+use super::report::{self, Failure};
+use crate::util::blame::Explain;
+use clap::{Arg, ArgAction, ArgMatches, Command, builder::OsStringValueParser};
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+
+/// Ids of the arguments of this file. Those starting with `@` never reach clap: the option
+/// parser of `cli` acts on them.
+pub mod id {
+    #![allow(missing_docs, reason = "each is the option of the same name")]
+    pub const NAME: &str = "name";
+    /// `-n` of a tool that works without: lxc-ls, lxc-autostart.
+    pub const NAME_OPTIONAL: &str = "name-optional";
+    pub const QUIET: &str = "quiet";
+    pub const LOGFILE: &str = "logfile";
+    pub const LOGPRIORITY: &str = "logpriority";
+    pub const LXCPATH: &str = "lxcpath";
+    pub const RCFILE: &str = "rcfile";
+    /// What is left after the options. Declare it to accept any.
+    pub const REST: &str = "rest";
+    pub const HELP: &str = "@help";
+    pub const USAGE: &str = "@usage";
+    pub const VERSION: &str = "@version";
+}
+
+/// The heading of the shared options in help texts.
+pub const COMMON_HEADING: &str = "Common options";
+
+/// Adds the shared options to a tool that works on one container: its name comes from `-n` or
+/// is the first argument that is no option.
+pub fn shared(command: Command) -> Command {
+    add(command, id::NAME, "name of the container")
+}
+
+/// Adds the shared options to a tool that can work without a name; its arguments stay its own.
+pub fn shared_unnamed(command: Command) -> Command {
+    add(command, id::NAME_OPTIONAL, "name of the container")
+}
+
+fn add(command: Command, name: &'static str, name_help: &'static str) -> Command {
+    let has_rcfile = command.get_arguments().any(|arg| arg.get_id() == id::RCFILE);
+    let has_help = command.get_arguments().any(|arg| arg.get_long() == Some("help"));
+    let mut command = command
+        .next_help_heading(COMMON_HEADING)
+        .arg(value(name, "name", "NAME").short('n').help(name_help))
+        .arg(
+            // Counted, to tell the user that the second one would have been ignored.
+            value(id::LXCPATH, "lxcpath", "PATH")
+                .short('P')
+                .action(ArgAction::Append)
+                .help("directory of the containers"),
+        );
+    if !has_rcfile {
+        command = command
+            .arg(value(id::RCFILE, "rcfile", "FILE").help("load FILE instead of the config"));
+    }
+    command = command
+        .arg(
+            value(id::LOGFILE, "logfile", "FILE")
+                .short('o')
+                .help("write a log to FILE; without -l: errors only"),
+        )
+        .arg(value(id::LOGPRIORITY, "logpriority", "LEVEL").short('l').help(
+            "trace, debug, info, notice, warn, error, crit, alert or fatal; \
+             without -o the default log file is written",
+        ))
+        .arg(flag(id::QUIET, "quiet").short('q').help("no messages on standard error"));
+    if !has_help {
+        command = command.arg(flag(id::HELP, "help").short('h').help("print this text and exit"));
+    }
+    command
+        .arg(flag(id::USAGE, "usage").help("print the options in short and exit"))
+        .arg(flag(id::VERSION, "version").help("print the version and exit"))
+}
+
+/// An option with a value of any bytes.
+pub fn value(id: &'static str, long: &'static str, name: &'static str) -> Arg {
+    Arg::new(id)
+        .long(long)
+        .value_name(name)
+        .value_parser(OsStringValueParser::new())
+        .action(ArgAction::Set)
+        .overrides_with(id)
+}
+
+/// An option that is there or not. Given twice it is the same as once.
+pub fn flag(id: &'static str, long: &'static str) -> Arg {
+    Arg::new(id).long(long).action(ArgAction::SetTrue).overrides_with(id)
+}
+
+/// The arguments after the options, shown as `NAME` in help texts: a command to run.
+pub fn rest(name: &'static str) -> Arg {
+    Arg::new(id::REST)
+        .value_name(name)
+        .value_parser(OsStringValueParser::new())
+        .num_args(0..)
+        .allow_hyphen_values(true)
+}
+
+/// What the shared options say. Handed to every applet.
+pub struct Context {
+    /// The name messages begin with: `lxc-start`.
+    pub prog: &'static str,
+    /// The container; see [`Context::name`].
+    pub container: Option<String>,
+    /// The directory of the containers: `-P` or the system's default. No trailing slashes.
+    pub lxcpath: PathBuf,
+    /// True when `-P` was not given.
+    pub lxcpath_is_default: bool,
+    /// `-q`.
+    pub quiet: bool,
+    /// `--rcfile`.
+    pub rcfile: Option<PathBuf>,
+    /// `-o`.
+    pub logfile: Option<PathBuf>,
+    /// `-l`.
+    pub logpriority: Option<crate::log::Priority>,
+    /// What is left after the options and the name.
+    pub rest: Vec<OsString>,
+}
+
+impl Context {
+    /// The container's name. A tool declared with [`shared`] is not run without one, so it is
+    /// empty only elsewhere.
+    pub fn name(&self) -> &str {
+        self.container.as_deref().unwrap_or_default()
+    }
+
+    /// Tells the user something that is not the end, unless `-q`. Logged as a warning.
+    pub fn warn(&self, text: &str) {
+        log::warn!("{text}");
+        if !self.quiet {
+            report::say(self.prog, self.container.as_deref(), text);
+        }
+    }
+
+    /// Tells the user of an error that is not the end, with its hint, unless `-q`.
+    pub fn warn_error(&self, error: &dyn Explain) {
+        self.warn(&report::sentence(error));
+        if let (Some(hint), false) = (error.hint(), self.quiet) {
+            report::stderr_line(&format!("hint: {hint}"));
+        }
+    }
+
+    /// Prints the failure unless `-q`, and logs it.
+    pub fn report(&self, failure: &Failure) {
+        if failure.speaks() {
+            log::error!("{}", failure.text());
+            if !self.quiet {
+                report::print(self.prog, self.container.as_deref(), failure);
+            }
+        }
+    }
+}
+
+/// What an option parser needs beside clap's matches.
+pub struct Invocation {
+    /// The tool's name in messages.
+    pub prog: &'static str,
+    /// What `-P` falls back to.
+    pub default_lxcpath: PathBuf,
+}
+
+/// The meaning of the shared options.
+///
+/// Errors: no name where one is needed, a name that cannot be a container's, several `-P`, an
+/// unknown `-l`, arguments that the tool has no use for.
+pub fn context(
+    inv: &Invocation,
+    command: &Command,
+    matches: &ArgMatches,
+) -> Result<Context, Failure> {
+    let prog = inv.prog;
+    let named = has(command, id::NAME);
+    let unnamed = has(command, id::NAME_OPTIONAL);
+    let mut rest: Vec<OsString> = get_many(command, matches, id::REST);
+    let mut ctx = Context {
+        prog,
+        container: None,
+        lxcpath: inv.default_lxcpath.clone(),
+        lxcpath_is_default: true,
+        quiet: false,
+        rcfile: None,
+        logfile: None,
+        logpriority: None,
+        rest: Vec::new(),
+    };
+    if named || unnamed {
+        ctx.quiet = matches.get_flag(id::QUIET);
+        ctx.rcfile = get(matches, id::RCFILE).map(PathBuf::from);
+        ctx.logfile = get(matches, id::LOGFILE).map(PathBuf::from);
+        if let Some(level) = get(matches, id::LOGPRIORITY) {
+            let parsed = level.to_str().and_then(crate::log::Priority::parse);
+            ctx.logpriority = Some(parsed.ok_or_else(|| {
+                Failure::usage(prog, format!("unknown log priority {}", quoted(level)))
+            })?);
+        }
+        let mut paths = get_many(command, matches, id::LXCPATH).into_iter();
+        if let Some(path) = paths.next() {
+            ctx.lxcpath = strip_slashes(path)
+                .ok_or_else(|| Failure::usage(prog, "the container path of -P is empty"))?;
+            ctx.lxcpath_is_default = false;
+        }
+        if paths.next().is_some() {
+            return Err(Failure::usage(prog, "this command only accepts 1 -P,--lxcpath argument"));
+        }
+    }
+    let mut name = match (named, unnamed) {
+        (true, _) => get(matches, id::NAME).map(OsStr::to_os_string),
+        (_, true) => get(matches, id::NAME_OPTIONAL).map(OsStr::to_os_string),
+        _ => None,
+    };
+    if named && name.is_none() && !rest.is_empty() {
+        name = Some(rest.remove(0));
+    }
+    match name {
+        Some(name) => {
+            let text = name.to_str().ok_or_else(|| {
+                Failure::new(format!("the container name {} is not UTF-8", quoted(&name)))
+            })?;
+            crate::util::name::check(text)?;
+            ctx.container = Some(text.to_owned());
+        }
+        None if named => {
+            return Err(Failure::usage(prog, "no container name specified"));
+        }
+        None => {}
+    }
+    // LXC's tools ignore what they do not understand here; `lxc-stop a b` then stops only a.
+    if let (false, Some(extra)) = (has_visible_rest(command), rest.first()) {
+        return Err(Failure::usage(prog, format!("unexpected argument {}", quoted(extra))));
+    }
+    ctx.rest = rest;
+    Ok(ctx)
+}
+
+fn has(command: &Command, id: &str) -> bool {
+    command.get_arguments().any(|arg| arg.get_id() == id)
+}
+
+/// True if the applet itself declared [`rest`]; `cli` adds a hidden one to those that did not.
+fn has_visible_rest(command: &Command) -> bool {
+    command.get_arguments().any(|arg| arg.get_id() == id::REST && !arg.is_hide_set())
+}
+
+/// The value of an option declared with [`value`].
+pub fn get<'a>(matches: &'a ArgMatches, id: &str) -> Option<&'a OsStr> {
+    matches.get_one::<OsString>(id).map(OsString::as_os_str)
+}
+
+/// The value of an option declared with [`value`], which must be UTF-8.
+pub fn get_text<'a>(
+    ctx: &Context,
+    matches: &'a ArgMatches,
+    id: &str,
+) -> Result<Option<&'a str>, Failure> {
+    match get(matches, id) {
+        None => Ok(None),
+        Some(raw) => raw.to_str().map(Some).ok_or_else(|| {
+            Failure::usage(ctx.prog, format!("the value {} is not UTF-8", quoted(raw)))
+        }),
+    }
+}
+
+fn get_many(command: &Command, matches: &ArgMatches, id: &str) -> Vec<OsString> {
+    if !has(command, id) {
+        return Vec::new();
+    }
+    matches.get_many::<OsString>(id).into_iter().flatten().cloned().collect()
+}
+
+/// `"value"` for messages; bytes that are no UTF-8 are shown replaced.
+pub fn quoted(value: &OsStr) -> String {
+    format!("\"{}\"", value.to_string_lossy())
+}
+
+/// Trailing slashes removed as LXC does: they would change the command socket's name.
+fn strip_slashes(path: OsString) -> Option<PathBuf> {
+    use std::os::unix::ffi::{OsStrExt, OsStringExt};
+    let mut bytes = path.as_bytes();
+    if bytes.is_empty() {
+        return None;
+    }
+    while let [head @ .., b'/'] = bytes {
+        if head.is_empty() {
+            break;
+        }
+        bytes = head;
+    }
+    let path = PathBuf::from(OsString::from_vec(bytes.to_vec()));
+    Some(absolute(&path))
+}
+
+/// A relative path means the directory the tool was called in; the monitor changes to `/`.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}

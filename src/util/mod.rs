@@ -2,4 +2,6 @@
 
 pub mod blame;
 pub mod captab;
+pub mod name;
 pub mod signames;
+pub mod time;

@@ -1,0 +1,68 @@
+//! Directories and files of the host that are not in a container's hands: the container path,
+//! run directories, installed links. What is below a rootfs goes through [`super::path`].
+
+use super::{At, Result, SysError};
+use rustix::fs::OFlags;
+use std::ffi::OsString;
+use std::fs;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt, symlink};
+use std::path::{Path, PathBuf};
+
+/// The file that this process runs, by its absolute name.
+pub fn own_binary() -> Result<PathBuf> {
+    fs::read_link("/proc/self/exe").at("readlink", || "/proc/self/exe")
+}
+
+/// Makes `link` point to `target`, atomically; an existing symbolic link is replaced.
+///
+/// Errors: EEXIST when `link` is there and no symbolic link.
+pub fn replace_symlink(target: &Path, link: &Path) -> Result<()> {
+    let operand = || format!("{:?}, {:?}", target, link);
+    match fs::symlink_metadata(link) {
+        Ok(meta) if !meta.file_type().is_symlink() => {
+            return Err(SysError::new("symlink", operand(), super::errno::EEXIST));
+        }
+        _ => {}
+    }
+    let mut name = link.file_name().unwrap_or_default().to_os_string();
+    name.push(format!(".{}", std::process::id()));
+    let fresh = link.with_file_name(name);
+    symlink(target, &fresh).at("symlink", operand)?;
+    fs::rename(&fresh, link).at("rename", || format!("{:?}, {:?}", fresh, link)).inspect_err(|_| {
+        let _ = fs::remove_file(&fresh);
+    })
+}
+
+/// Makes a directory and its parents; those that exist stay as they are.
+pub fn make_all(path: &Path, mode: u32) -> Result<()> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(mode)
+        .create(path)
+        .at("mkdir", || format!("{path:?}"))
+}
+
+/// The names in a directory, sorted by bytes (strcmp, as LXC sorts containers).
+pub fn names(path: &Path) -> Result<Vec<OsString>> {
+    let operand = || format!("{path:?}");
+    let mut names = Vec::new();
+    for entry in fs::read_dir(path).at("open", operand)? {
+        names.push(entry.at("getdents", operand)?.file_name());
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// Opens a file for appending, made with `mode` if it is not there. The last component may not be
+/// a symbolic link that dangles or a FIFO that blocks.
+pub fn open_append(path: &Path, mode: u32) -> Result<OwnedFd> {
+    let flags =
+        OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::NONBLOCK | OFlags::NOCTTY;
+    super::fd::open(path, flags, mode)
+}
+
+/// True if something by that name can be reached; a symbolic link is followed.
+pub fn exists(path: &Path) -> bool {
+    path.exists()
+}
