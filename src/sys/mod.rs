@@ -23,6 +23,7 @@ pub mod seccomp;
 pub mod signal;
 pub mod spawn;
 pub mod term;
+pub mod title;
 pub mod unix;
 pub mod userns;
 
