@@ -9,6 +9,7 @@ pub mod dirs;
 pub mod error;
 pub mod event;
 pub mod fd;
+pub mod lock;
 pub mod mount;
 pub mod netlink;
 pub mod ns;
