@@ -1,1 +1,579 @@
-//! Being written.
+//! From the `lxc.net.*` keys to what is to be made: pure, complete, and where every fault that
+//! the configuration alone shows is found. Start at [`plan`].
+
+use crate::config::{Config, Gateway, NetConfig, NetKind, Origin, Sourced};
+use crate::net::error::{Fault, NetError, kind_name, mac_text};
+use crate::net::veth;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// IFNAMSIZ without the terminating zero.
+const NAME_MAX: usize = 15;
+/// The smallest MTU that the kernel lets an Ethernet device have.
+const MTU_MIN: u32 = 68;
+/// The largest.
+const MTU_MAX: u32 = 65_535;
+/// RFC 8200, section 5.
+const MTU_IPV6: u32 = 1280;
+
+/// The network of one container, ready to be made.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NetPlan {
+    /// Name of the container.
+    pub container: String,
+    /// Which network namespace it gets.
+    pub namespace: Namespace,
+    /// Interfaces in the order of their N; none for [`Namespace::Host`].
+    pub nics: Vec<Nic>,
+    /// What the user should know and may want so.
+    pub notes: Vec<Note>,
+}
+
+impl NetPlan {
+    /// True if the container stays in the host's network namespace.
+    pub fn shares_host(&self) -> bool {
+        self.namespace == Namespace::Host
+    }
+}
+
+/// Which network namespace the container gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Namespace {
+    /// No `lxc.net` at all: its own, and `lo` stays down.
+    Bare,
+    /// Its own, with `lo` up.
+    Own,
+    /// The host's: every `lxc.net` is of type none.
+    Host,
+}
+
+/// A remark on one interface that does not stop the start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// The N of `lxc.net.N`.
+    pub index: u32,
+    /// One sentence.
+    pub text: String,
+    /// The line it is about.
+    pub origin: Option<Origin>,
+}
+
+/// One interface.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Nic {
+    /// The N of `lxc.net.N`.
+    pub index: u32,
+    /// Its type.
+    pub kind: NetKind,
+    /// What its type needs.
+    pub device: Device,
+    /// Its name in the container, decided; empty for type empty.
+    pub name: String,
+    /// Bridge or parent on the host.
+    pub link: Option<String>,
+    /// Up when init starts.
+    pub up: bool,
+    /// Hardware address; the kernel chooses one otherwise.
+    pub hwaddr: Option<[u8; 6]>,
+    /// MTU; the link's, or the kernel's default otherwise.
+    pub mtu: Option<u32>,
+    /// Addresses of both families.
+    pub addresses: Vec<Sourced<PlannedAddress>>,
+    /// Default routes, at most one per family.
+    pub gateways: Vec<PlannedGateway>,
+    /// Run on the host when the interface is made.
+    pub script_up: Option<Sourced<String>>,
+    /// Run on the host before it is removed.
+    pub script_down: Option<Sourced<String>>,
+    /// The lines of its scalar keys, by the part after `lxc.net.N.`.
+    origins: Vec<(String, Origin)>,
+}
+
+/// The part of a plan that differs by type. Each type has a file of its own.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Device {
+    /// Nothing but `lo`.
+    Empty,
+    /// A pair with one end on the host.
+    Veth(veth::VethPlan),
+}
+
+/// One address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlannedAddress {
+    /// The address.
+    pub address: IpAddr,
+    /// Prefix length.
+    pub prefix: u8,
+    /// IPv4 broadcast address.
+    pub broadcast: Option<Ipv4Addr>,
+}
+
+/// One default route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedGateway {
+    /// True for IPv6.
+    pub ipv6: bool,
+    /// Where it leads.
+    pub hop: Hop,
+}
+
+/// Where a default route leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hop {
+    /// The first address of the link, looked up on the host.
+    Auto,
+    /// The device itself.
+    Device,
+    /// An address; with a host route to it first when no network of the interface holds it.
+    Via {
+        /// The address.
+        gateway: IpAddr,
+        /// Whether the host route is needed.
+        off_link: bool,
+    },
+}
+
+impl Nic {
+    /// The line of the first of `keys` that was set (`link`, `veth.pair`), else that of `type`.
+    pub fn origin(&self, keys: &[&str]) -> Option<Origin> {
+        let find = |key: &str| self.origins.iter().find(|(k, _)| k == key).map(|(_, o)| o.clone());
+        keys.iter().find_map(|key| find(key)).or_else(|| find("type"))
+    }
+
+    /// A fault of this interface, blamed on the first of `keys` that was set.
+    pub fn fault(&self, keys: &[&str], fault: Fault) -> NetError {
+        NetError { index: Some(self.index), origin: self.origin(keys), fault }
+    }
+}
+
+/// Plans the network of the container called `container`.
+///
+/// # Errors
+/// The first fault, in the order of the interfaces.
+pub fn plan(config: &Config, container: &str) -> Result<NetPlan, NetError> {
+    let mut plan = NetPlan {
+        container: container.to_owned(),
+        namespace: Namespace::Bare,
+        nics: Vec::new(),
+        notes: Vec::new(),
+    };
+    let mut shared = 0;
+    for (&index, net) in &config.net {
+        let draft = Draft { index, net, origins: origins(config, index) };
+        let nic = draft.nic(&mut plan.notes)?;
+        if nic.kind == NetKind::None {
+            shared += 1;
+        }
+        plan.nics.push(nic);
+    }
+    if shared > 0 {
+        if let Some(none) = plan.nics.iter().find(|n| n.kind == NetKind::None)
+            && shared < plan.nics.len()
+        {
+            return Err(none.fault(&["type"], Fault::NoneMixed));
+        }
+        plan.nics.clear();
+        plan.namespace = Namespace::Host;
+        return Ok(plan);
+    }
+    if !plan.nics.is_empty() {
+        plan.namespace = Namespace::Own;
+    }
+    assign_names(&mut plan.nics)?;
+    across(&plan.nics)?;
+    Ok(plan)
+}
+
+/// The scalar keys of one interface with their lines.
+fn origins(config: &Config, index: u32) -> Vec<(String, Origin)> {
+    let prefix = format!("lxc.net.{index}.");
+    config
+        .origins
+        .range(prefix.clone()..)
+        .map_while(|(key, origin)| Some((key.strip_prefix(&prefix)?.to_owned(), origin.clone())))
+        .collect()
+}
+
+/// One interface of the configuration on its way to a [`Nic`].
+struct Draft<'a> {
+    index: u32,
+    net: &'a NetConfig,
+    origins: Vec<(String, Origin)>,
+}
+
+impl Draft<'_> {
+    fn origin(&self, key: &str) -> Option<Origin> {
+        self.origins.iter().find(|(k, _)| k == key).map(|(_, o)| o.clone())
+    }
+
+    fn fault(&self, key: &str, fault: Fault) -> NetError {
+        let origin = self.origin(key).or_else(|| self.origin("type"));
+        NetError { index: Some(self.index), origin, fault }
+    }
+
+    fn nic(self, notes: &mut Vec<Note>) -> Result<Nic, NetError> {
+        let net = self.net;
+        let Some(kind) = net.kind else {
+            let mut error = self.fault("type", Fault::NoType);
+            error.origin = error.origin.or_else(|| self.origins.first().map(|(_, o)| o.clone()));
+            return Err(error);
+        };
+        self.only_keys_of(kind)?;
+        if let Some(link) = &net.link {
+            check_name(link).map_err(|f| self.fault("link", f))?;
+        } else if matches!(kind, NetKind::Vlan | NetKind::Macvlan | NetKind::Ipvlan | NetKind::Phys)
+        {
+            return Err(self.fault("type", Fault::NoLink { kind }));
+        }
+        if let Some(name) = &net.name {
+            check_template(name).map_err(|f| self.fault("name", f))?;
+        }
+        self.check_mac_and_mtu()?;
+        let addresses = self.addresses()?;
+        let gateways = self.gateways(kind, &addresses, notes)?;
+        let device = self.device(kind)?;
+        let script = |key: &str, command: &Option<String>| {
+            command.as_ref().map(|value| Sourced {
+                value: value.clone(),
+                origin: self.origin(key).unwrap_or_else(|| Origin::label("lxc.net")),
+            })
+        };
+        Ok(Nic {
+            index: self.index,
+            kind,
+            device,
+            name: net.name.clone().unwrap_or_default(),
+            link: net.link.clone(),
+            up: net.up,
+            hwaddr: net.hwaddr,
+            mtu: net.mtu,
+            addresses,
+            gateways,
+            script_up: script("script.up", &net.script_up),
+            script_down: script("script.down", &net.script_down),
+            origins: self.origins,
+        })
+    }
+
+    fn device(&self, kind: NetKind) -> Result<Device, NetError> {
+        let not_built = |key: &str, what| Err(self.fault(key, Fault::NotBuilt { what }));
+        if self.net.l2proxy {
+            return not_built("l2proxy", "lxc.net.*.l2proxy");
+        }
+        match kind {
+            NetKind::None | NetKind::Empty => Ok(Device::Empty),
+            NetKind::Veth => veth::plan(self.net)
+                .map(Device::Veth)
+                .map_err(|(key, fault)| self.fault(key, fault)),
+            NetKind::Vlan => not_built("type", "type vlan"),
+            NetKind::Macvlan => not_built("type", "type macvlan"),
+            NetKind::Ipvlan => not_built("type", "type ipvlan"),
+            NetKind::Phys => not_built("type", "type phys"),
+        }
+    }
+
+    /// A key that the type has no use for is a mistake, not decoration.
+    fn only_keys_of(&self, kind: NetKind) -> Result<(), NetError> {
+        let net = self.net;
+        let device = !matches!(kind, NetKind::None | NetKind::Empty);
+        let wrong = |key: &str| {
+            let key = format!("lxc.net.{}.{key}", self.index);
+            Fault::KeyOfOtherType { key, kind }
+        };
+        for (key, origin) in &self.origins {
+            let fits = match key.as_str() {
+                "type" | "flags" => true,
+                "script.up" | "script.down" => kind != NetKind::None,
+                _ => match key.split_once('.').map(|(family, _)| family) {
+                    Some("veth" | "vlan" | "macvlan" | "ipvlan") => {
+                        key.split('.').next() == Some(kind_name(kind))
+                    }
+                    _ => device,
+                },
+            };
+            if !fits {
+                let origin = Some(origin.clone());
+                return Err(NetError { index: Some(self.index), origin, fault: wrong(key) });
+            }
+        }
+        // Lists carry their lines in their elements.
+        let veth = &net.veth;
+        let lists = [
+            (device, "ipv4.address", net.ipv4.first().map(|a| &a.origin)),
+            (device, "ipv6.address", net.ipv6.first().map(|a| &a.origin)),
+            (kind == NetKind::Veth, "veth.ipv4.route", veth.ipv4_routes.first().map(|a| &a.origin)),
+            (kind == NetKind::Veth, "veth.ipv6.route", veth.ipv6_routes.first().map(|a| &a.origin)),
+            (
+                kind == NetKind::Veth,
+                "veth.vlan.tagged.id",
+                veth.vlan_tagged.first().map(|a| &a.origin),
+            ),
+        ];
+        for (fits, key, origin) in lists {
+            if let (false, Some(origin)) = (fits, origin) {
+                let origin = Some(origin.clone());
+                return Err(NetError { index: Some(self.index), origin, fault: wrong(key) });
+            }
+        }
+        Ok(())
+    }
+
+    fn check_mac_and_mtu(&self) -> Result<(), NetError> {
+        if let Some(mac) = self.net.hwaddr {
+            if mac == [0; 6] {
+                return Err(self.fault("hwaddr", Fault::ZeroMac));
+            }
+            if mac[0] & 1 == 1 {
+                return Err(self.fault("hwaddr", Fault::MulticastMac { mac: mac_text(mac) }));
+            }
+        }
+        if let Some(mtu) = self.net.mtu {
+            if !(MTU_MIN..=MTU_MAX).contains(&mtu) {
+                let fault = Fault::Mtu { mtu, min: MTU_MIN, max: MTU_MAX };
+                return Err(self.fault("mtu", fault));
+            }
+            if mtu < MTU_IPV6 && (!self.net.ipv6.is_empty() || self.net.ipv6_gateway.is_some()) {
+                return Err(self.fault("mtu", Fault::MtuIpv6 { mtu }));
+            }
+        }
+        Ok(())
+    }
+
+    fn addresses(&self) -> Result<Vec<Sourced<PlannedAddress>>, NetError> {
+        let v4 = self.net.ipv4.iter().map(|a| Sourced {
+            value: PlannedAddress {
+                address: a.value.address.into(),
+                prefix: a.value.prefix,
+                broadcast: a.value.broadcast,
+            },
+            origin: a.origin.clone(),
+        });
+        let v6 = self.net.ipv6.iter().map(|a| Sourced {
+            value: PlannedAddress { address: a.value.0.into(), prefix: a.value.1, broadcast: None },
+            origin: a.origin.clone(),
+        });
+        let all: Vec<_> = v4.chain(v6).collect();
+        for (i, address) in all.iter().enumerate() {
+            let twice = all.iter().take(i).any(|a| a.value.address == address.value.address);
+            let fault = if twice {
+                Some(Fault::DuplicateAddress { address: address.value.address })
+            } else {
+                check_address(&address.value)
+            };
+            if let Some(fault) = fault {
+                let origin = Some(address.origin.clone());
+                return Err(NetError { index: Some(self.index), origin, fault });
+            }
+        }
+        Ok(all)
+    }
+
+    fn gateways(
+        &self,
+        kind: NetKind,
+        addresses: &[Sourced<PlannedAddress>],
+        notes: &mut Vec<Note>,
+    ) -> Result<Vec<PlannedGateway>, NetError> {
+        let v4 = self.net.ipv4_gateway.map(|g| match g {
+            Gateway::Auto => Gateway::Auto,
+            Gateway::Dev => Gateway::Dev,
+            Gateway::Address(a) => Gateway::Address(IpAddr::from(a)),
+        });
+        let v6 = self.net.ipv6_gateway.map(|g| match g {
+            Gateway::Auto => Gateway::Auto,
+            Gateway::Dev => Gateway::Dev,
+            Gateway::Address(a) => Gateway::Address(IpAddr::from(a)),
+        });
+        let mut planned = Vec::new();
+        for (ipv6, key, family, gateway) in
+            [(false, "ipv4.gateway", "IPv4", v4), (true, "ipv6.gateway", "IPv6", v6)]
+        {
+            let Some(gateway) = gateway else { continue };
+            if !self.net.up {
+                return Err(self.fault(key, Fault::GatewayNeedsUp { family }));
+            }
+            let own = || addresses.iter().map(|a| &a.value).filter(|a| a.address.is_ipv6() == ipv6);
+            let link_local = matches!(gateway, Gateway::Address(g) if is_link_local(g));
+            if own().next().is_none() && !link_local {
+                return Err(self.fault(key, Fault::GatewayNeedsAddress { family }));
+            }
+            let hop = match gateway {
+                Gateway::Dev => Hop::Device,
+                Gateway::Auto => {
+                    let can = matches!(kind, NetKind::Veth | NetKind::Macvlan);
+                    if !can || self.net.link.is_none() {
+                        return Err(self.fault(key, Fault::GatewayAuto));
+                    }
+                    Hop::Auto
+                }
+                Gateway::Address(gateway) => {
+                    if own().any(|a| a.address == gateway) {
+                        return Err(self.fault(key, Fault::GatewayIsOwn { gateway }));
+                    }
+                    if !is_unicast(gateway) {
+                        return Err(self.fault(key, Fault::BadGateway { gateway }));
+                    }
+                    let off_link =
+                        !link_local && !own().any(|a| contains(a.address, a.prefix, gateway));
+                    if off_link {
+                        notes.push(Note {
+                            index: self.index,
+                            text: format!(
+                                "the gateway {gateway} is in none of the interface's networks; a \
+                                 host route to it is added"
+                            ),
+                            origin: self.origin(key),
+                        });
+                    }
+                    Hop::Via { gateway, off_link }
+                }
+            };
+            planned.push(PlannedGateway { ipv6, hop });
+        }
+        Ok(planned)
+    }
+}
+
+/// Gives every interface its name: the given ones first, then templates and the unnamed get the
+/// lowest number that is free (LXC leaves this to the kernel, with the same result in the empty
+/// namespace that a container starts with).
+fn assign_names(nics: &mut [Nic]) -> Result<(), NetError> {
+    let mut taken: Vec<(String, u32)> = vec![("lo".to_owned(), u32::MAX)];
+    for nic in nics.iter().filter(|n| !n.name.is_empty() && !n.name.contains('%')) {
+        if let Some((_, other)) = taken.iter().find(|(name, _)| *name == nic.name) {
+            let name = nic.name.clone();
+            let fault = match *other {
+                u32::MAX => Fault::BadName { name, why: "it is the loopback's" },
+                other => Fault::DuplicateName { name, other },
+            };
+            return Err(nic.fault(&["name"], fault));
+        }
+        taken.push((nic.name.clone(), nic.index));
+    }
+    for nic in nics.iter_mut().filter(|n| n.kind != NetKind::Empty) {
+        if !nic.name.is_empty() && !nic.name.contains('%') {
+            continue;
+        }
+        let template = if nic.name.is_empty() { "eth%d" } else { nic.name.as_str() };
+        let name = (0..=taken.len())
+            .map(|n| template.replacen("%d", &n.to_string(), 1))
+            .find(|name| !taken.iter().any(|(t, _)| t == name))
+            .unwrap_or_default();
+        check_name(&name).map_err(|f| nic.fault(&["name"], f))?;
+        taken.push((name.clone(), nic.index));
+        nic.name = name;
+    }
+    Ok(())
+}
+
+/// Faults between interfaces.
+fn across(nics: &[Nic]) -> Result<(), NetError> {
+    for (i, nic) in nics.iter().enumerate() {
+        for other in nics.iter().take(i) {
+            if let (Some(mac), true) = (nic.hwaddr, nic.hwaddr == other.hwaddr) {
+                let fault = Fault::DuplicateMac { mac: mac_text(mac), other: other.index };
+                return Err(nic.fault(&["hwaddr"], fault));
+            }
+            for gateway in &nic.gateways {
+                if other.gateways.iter().any(|g| g.ipv6 == gateway.ipv6) {
+                    let (family, key) = if gateway.ipv6 {
+                        ("IPv6", "ipv6.gateway")
+                    } else {
+                        ("IPv4", "ipv4.gateway")
+                    };
+                    let fault = Fault::SecondGateway { family, other: other.index };
+                    return Err(nic.fault(&[key], fault));
+                }
+            }
+            let (Device::Veth(a), Device::Veth(b)) = (&nic.device, &other.device) else { continue };
+            if let Some(name) = a.pair.as_ref().filter(|_| a.pair == b.pair) {
+                let fault = Fault::DuplicateName { name: name.clone(), other: other.index };
+                return Err(nic.fault(&["veth.pair"], fault));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What the kernel accepts as the name of an interface (`dev_valid_name`).
+pub(super) fn check_name(name: &str) -> Result<(), Fault> {
+    let why = if name.is_empty() || name == "." || name == ".." {
+        "it is reserved"
+    } else if name.len() > NAME_MAX {
+        "it is longer than 15 characters"
+    } else if name.bytes().any(|b| b == b'/' || b == b':' || b.is_ascii_whitespace() || b == b'%') {
+        "it holds a space, a slash, a colon or a percent sign"
+    } else if name.bytes().any(|b| b.is_ascii_control()) {
+        "it holds a control character"
+    } else {
+        return Ok(());
+    };
+    Err(Fault::BadName { name: name.to_owned(), why })
+}
+
+/// A name, or one with a single `%d` for the lowest free number.
+fn check_template(name: &str) -> Result<(), Fault> {
+    match name.split_once("%d") {
+        Some((before, after)) => check_name(&format!("{before}0{after}"))
+            .map_err(|_| check_name(name).err().unwrap_or(Fault::NoType)),
+        None => check_name(name),
+    }
+}
+
+fn check_address(planned: &PlannedAddress) -> Option<Fault> {
+    let &PlannedAddress { address, prefix, broadcast } = planned;
+    if !is_unicast(address) {
+        return Some(Fault::BadAddress { address });
+    }
+    let IpAddr::V4(v4) = address else { return None };
+    if prefix >= 31 {
+        return None;
+    }
+    let host = u32::from(v4) & !mask4(prefix);
+    let what = match host {
+        0 => Some("network"),
+        _ if host == !mask4(prefix) => Some("broadcast"),
+        _ => None,
+    };
+    if let Some(what) = what {
+        return Some(Fault::NotAHost { address, prefix, what });
+    }
+    broadcast
+        .filter(|b| *b != Ipv4Addr::BROADCAST && !contains(address, prefix, (*b).into()))
+        .map(|b| Fault::Broadcast { broadcast: b.into(), address, prefix })
+}
+
+/// True if `other` is in the network of `address`/`prefix`.
+pub fn contains(address: IpAddr, prefix: u8, other: IpAddr) -> bool {
+    match (address, other) {
+        (IpAddr::V4(a), IpAddr::V4(b)) => (u32::from(a) ^ u32::from(b)) & mask4(prefix) == 0,
+        (IpAddr::V6(a), IpAddr::V6(b)) => (u128::from(a) ^ u128::from(b)) & mask6(prefix) == 0,
+        _ => false,
+    }
+}
+
+fn mask4(prefix: u8) -> u32 {
+    u32::MAX.checked_shl(32 - u32::from(prefix.min(32))).unwrap_or(0)
+}
+
+fn mask6(prefix: u8) -> u128 {
+    u128::MAX.checked_shl(128 - u32::from(prefix.min(128))).unwrap_or(0)
+}
+
+fn is_unicast(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(a) => !a.is_unspecified() && !a.is_multicast() && !a.is_broadcast(),
+        IpAddr::V6(a) => !a.is_unspecified() && !a.is_multicast(),
+    }
+}
+
+fn is_link_local(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(_) => false,
+        IpAddr::V6(a) => contains(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0).into(), 10, a.into()),
+    }
+}
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

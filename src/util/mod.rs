@@ -2,8 +2,6 @@
 
 pub mod blame;
 pub mod captab;
-pub mod ere;
 pub mod name;
-pub mod sha1;
 pub mod signames;
 pub mod time;

@@ -1,0 +1,95 @@
+//! The container's side, done by the parent over a socket inside the container's network
+//! namespace: `lo`, addresses, default routes.
+
+use crate::net::error::{Fault, NetError, kernel};
+use crate::net::plan::{Hop, NetPlan, Nic, PlannedGateway};
+use crate::net::rtnl::{Change, LOOPBACK, NewRoute, Rtnl, Target};
+use crate::net::{Sides, whole};
+use std::net::IpAddr;
+
+/// Brings `lo` up and gives every interface its addresses and routes.
+pub(super) fn configure(plan: &NetPlan, sides: &mut Sides) -> Result<(), NetError> {
+    let Sides { host, inside, .. } = sides;
+    let up = Change { up: Some(true), ..Change::default() };
+    inside
+        .set_link(Target::Index(LOOPBACK, "lo"), &up)
+        .map_err(|cause| whole(Fault::Kernel { step: "bringing lo up in the container", cause }))?;
+    for nic in &plan.nics {
+        if nic.addresses.is_empty() && nic.gateways.is_empty() {
+            continue;
+        }
+        let found = inside.link(Target::Name(&nic.name));
+        let found = found.map_err(|cause| {
+            nic.fault(&["name"], Fault::Kernel { step: "looking for it in the container", cause })
+        })?;
+        let gone = || nic.fault(&["name"], Fault::Vanished { name: nic.name.clone() });
+        let device = found.ok_or_else(gone)?.index;
+        addresses(nic, device, inside)?;
+        for gateway in &nic.gateways {
+            let keys: &[&str] = if gateway.ipv6 { &["ipv6.gateway"] } else { &["ipv4.gateway"] };
+            default_route(nic, gateway, device, host, inside).map_err(|f| nic.fault(keys, f))?;
+        }
+    }
+    Ok(())
+}
+
+fn addresses(nic: &Nic, device: u32, inside: &mut Rtnl) -> Result<(), NetError> {
+    for planned in &nic.addresses {
+        let address = planned.value;
+        inside
+            .add_address(
+                device,
+                address.address,
+                address.prefix,
+                address.broadcast.map(IpAddr::from),
+            )
+            .map_err(|cause| NetError {
+                index: Some(nic.index),
+                origin: Some(planned.origin.clone()),
+                fault: Fault::Kernel { step: "giving it its address", cause },
+            })?;
+    }
+    Ok(())
+}
+
+fn default_route(
+    nic: &Nic,
+    planned: &PlannedGateway,
+    device: u32,
+    host: &mut Rtnl,
+    inside: &mut Rtnl,
+) -> Result<(), Fault> {
+    let ipv6 = planned.ipv6;
+    let (gateway, off_link) = match planned.hop {
+        Hop::Device => (None, false),
+        Hop::Via { gateway, off_link } => (Some(gateway), off_link),
+        Hop::Auto => {
+            let gateway = address_of_link(nic.link.as_deref().unwrap_or_default(), ipv6, host)?;
+            let reachable = nic
+                .addresses
+                .iter()
+                .any(|a| super::plan::contains(a.value.address, a.value.prefix, gateway));
+            (Some(gateway), !reachable)
+        }
+    };
+    if let (Some(gateway), true) = (gateway, off_link) {
+        let prefix = if ipv6 { 128 } else { 32 };
+        let route = NewRoute { destination: Some((gateway, prefix)), gateway: None, device, ipv6 };
+        inside.add_route(&route).map_err(kernel("adding a host route to its gateway"))?;
+    }
+    let route = NewRoute { destination: None, gateway, device, ipv6 };
+    inside.add_route(&route).map_err(kernel("adding its default route"))
+}
+
+/// The first address of a link of the host; for IPv6 a global one rather than a link-local one.
+pub(super) fn address_of_link(link: &str, ipv6: bool, host: &mut Rtnl) -> Result<IpAddr, Fault> {
+    const SCOPE_LINK: u8 = 253;
+    let family = if ipv6 { "IPv6" } else { "IPv4" };
+    let none = || Fault::NoAutoGateway { link: link.to_owned(), family };
+    let found = host.link(Target::Name(link)).map_err(kernel("looking for the link"))?;
+    let index = found.ok_or_else(none)?.index;
+    let all = host.addresses().map_err(kernel("reading the link's addresses"))?;
+    let mut own = all.iter().filter(|a| a.link == index && a.address.is_ipv6() == ipv6);
+    let first = own.clone().next();
+    own.find(|a| a.scope != SCOPE_LINK).or(first).map(|a| a.address).ok_or_else(none)
+}

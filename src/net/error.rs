@@ -1,0 +1,195 @@
+//! What can be wrong with an interface of a container, with the config line to blame and the
+//! command that mends it. Start at [`NetError`].
+
+use crate::config::NetKind;
+use crate::net::rtnl::RtnlError;
+use crate::sys::SysError;
+use crate::sys::errno;
+use crate::util::blame::{Explain, Origin};
+use std::fmt;
+use std::net::IpAddr;
+
+/// A fault of one `lxc.net.N`, or of the network as a whole.
+#[derive(Debug)]
+pub struct NetError {
+    /// The N, unless the fault is of none in particular.
+    pub index: Option<u32>,
+    /// The line to blame.
+    pub origin: Option<Origin>,
+    /// What is wrong.
+    pub fault: Fault,
+}
+
+impl fmt::Display for NetError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.index {
+            Some(index) => write!(f, "lxc.net.{index}: {}", self.fault),
+            None => write!(f, "network: {}", self.fault),
+        }
+    }
+}
+
+impl std::error::Error for NetError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.fault.source()
+    }
+}
+
+impl Explain for NetError {
+    fn errno(&self) -> Option<i32> {
+        self.fault.errno()
+    }
+    fn origin(&self) -> Option<&Origin> {
+        self.origin.as_ref()
+    }
+    fn hint(&self) -> Option<String> {
+        self.fault.hint()
+    }
+}
+
+/// What is wrong.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the sentence of each variant says what it and its fields are")]
+pub enum Fault {
+    // Of the configuration alone, found by `plan`.
+    #[error("no lxc.net.*.type is set for it")]
+    NoType,
+    #[error("type none shares the host's network and cannot be combined with other interfaces")]
+    NoneMixed,
+    #[error("{what} is not built yet")]
+    NotBuilt { what: &'static str },
+    #[error("\"{key}\" means nothing for type {kind}", kind = kind_name(*kind))]
+    KeyOfOtherType { key: String, kind: NetKind },
+    #[error("\"{name}\" cannot be the name of an interface: {why}")]
+    BadName { name: String, why: &'static str },
+    #[error("\"{name}\" is the name of lxc.net.{other} too")]
+    DuplicateName { name: String, other: u32 },
+    #[error("hwaddr {mac} is a multicast address; the first byte must be even")]
+    MulticastMac { mac: String },
+    #[error("hwaddr 00:00:00:00:00:00 is no address")]
+    ZeroMac,
+    #[error("hwaddr {mac} is that of lxc.net.{other} too")]
+    DuplicateMac { mac: String, other: u32 },
+    #[error("mtu {mtu} is outside {min} to {max}")]
+    Mtu { mtu: u32, min: u32, max: u32 },
+    #[error("mtu {mtu} is too small for IPv6, which needs 1280")]
+    MtuIpv6 { mtu: u32 },
+    #[error("{address}/{prefix} is the {what} address of its network, not a host's")]
+    NotAHost { address: IpAddr, prefix: u8, what: &'static str },
+    #[error("{address} is not an address an interface can have")]
+    BadAddress { address: IpAddr },
+    #[error("broadcast address {broadcast} is not in the network of {address}/{prefix}")]
+    Broadcast { broadcast: IpAddr, address: IpAddr, prefix: u8 },
+    #[error("address {address} is given twice")]
+    DuplicateAddress { address: IpAddr },
+    #[error("the {family} gateway needs the interface up: lxc.net.*.flags = up is missing")]
+    GatewayNeedsUp { family: &'static str },
+    #[error("the {family} gateway needs an {family} address")]
+    GatewayNeedsAddress { family: &'static str },
+    #[error("the gateway {gateway} is the container's own address")]
+    GatewayIsOwn { gateway: IpAddr },
+    #[error("{gateway} cannot be a gateway")]
+    BadGateway { gateway: IpAddr },
+    #[error("gateway auto needs lxc.net.*.link and type veth or macvlan")]
+    GatewayAuto,
+    #[error("lxc.net.{other} has an {family} default gateway already")]
+    SecondGateway { family: &'static str, other: u32 },
+    #[error("type {kind} needs lxc.net.*.link", kind = kind_name(*kind))]
+    NoLink { kind: NetKind },
+
+    // Of the host, found by `check` or on the way.
+    #[error("bridge \"{name}\" does not exist")]
+    NoBridge { name: String },
+    #[error("\"{name}\" is {kind}, not a bridge")]
+    NotABridge { name: String, kind: String },
+    #[error("the name \"{name}\" is taken on the host")]
+    NameTaken { name: String },
+    #[error("the name \"{name}\" is taken in the container's network namespace")]
+    NameTakenInside { name: String },
+    #[error("bridge \"{name}\" is full: the kernel allows 1023 ports")]
+    BridgeFull { name: String },
+    #[error("mtu {mtu} is larger than the {parent_mtu} of \"{name}\"")]
+    MtuOfParent { mtu: u32, parent_mtu: u32, name: String },
+    #[error("gateway auto: \"{link}\" has no {family} address")]
+    NoAutoGateway { link: String, family: &'static str },
+    #[error("\"{name}\" is not in the container's network namespace")]
+    Vanished { name: String },
+    #[error("{step}")]
+    Kernel {
+        step: &'static str,
+        #[source]
+        cause: RtnlError,
+    },
+    #[error("{step}")]
+    System {
+        step: &'static str,
+        #[source]
+        cause: SysError,
+    },
+    #[error("{which} {command} {how}{output}")]
+    Script { which: &'static str, command: String, how: String, output: String },
+}
+
+impl Fault {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        std::error::Error::source(self)
+    }
+
+    fn errno(&self) -> Option<i32> {
+        match self {
+            Self::Kernel { cause, .. } => cause.errno(),
+            Self::System { cause, .. } => Some(cause.errno),
+            Self::NameTaken { .. } => Some(errno::EEXIST),
+            Self::NoBridge { .. } => Some(errno::ENODEV),
+            _ => None,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::NoType => "add lxc.net.N.type = veth (or empty, none, macvlan, phys …)".into(),
+            Self::NoneMixed => "remove the other lxc.net.* or give this one type empty".into(),
+            Self::NoBridge { name } => format!(
+                "lxc-net start makes the bridge of /etc/default/lxc-net; a plain one: ip link add \
+                 {name} type bridge && ip link set {name} up"
+            ),
+            Self::NotABridge { name, .. } => {
+                format!("ip link add br0 type bridge && ip link set {name} master br0")
+            }
+            Self::NameTaken { name } => format!("ip -d link show {name}"),
+            Self::BridgeFull { .. } => "use a second bridge, veth.mode = router or macvlan".into(),
+            Self::MulticastMac { .. } | Self::ZeroMac => {
+                "lxc.net.N.hwaddr = 10:66:6a:xx:xx:xx lets lxc-create choose one".into()
+            }
+            Self::NoAutoGateway { link, .. } => format!("ip addr show dev {link}"),
+            Self::MtuOfParent { name, mtu, .. } => format!("ip link set {name} mtu {mtu}"),
+            Self::Kernel { cause, .. } if cause.is(errno::EOPNOTSUPP) => {
+                "the kernel may lack the driver of this type: lxc-checkconfig".into()
+            }
+            _ => return None,
+        })
+    }
+}
+
+/// A fault of the whole network that is one of the kernel's.
+pub(super) fn kernel(step: &'static str) -> impl FnOnce(RtnlError) -> Fault {
+    move |cause| Fault::Kernel { step, cause }
+}
+
+/// `veth` and so on.
+pub fn kind_name(kind: NetKind) -> &'static str {
+    match kind {
+        NetKind::None => "none",
+        NetKind::Empty => "empty",
+        NetKind::Veth => "veth",
+        NetKind::Vlan => "vlan",
+        NetKind::Macvlan => "macvlan",
+        NetKind::Ipvlan => "ipvlan",
+        NetKind::Phys => "phys",
+    }
+}
+
+/// `00:16:3e:01:02:03`.
+pub fn mac_text(mac: [u8; 6]) -> String {
+    mac.map(|b| format!("{b:02x}")).join(":")
+}
