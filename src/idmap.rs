@@ -7,7 +7,7 @@
 use crate::config::{Config, Explain, IdKind, Origin};
 use crate::sys::error::SysError;
 use crate::sys::process::{Pid, Wait};
-use crate::sys::{fd, procfs, spawn, userns};
+use crate::sys::{errno, fd, procfs, spawn, userns};
 use std::fmt::{self, Write as _};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -201,13 +201,13 @@ impl Explain for IdMapError {
                 let file = if path.ends_with("newgidmap") { "/etc/subgid" } else { "/etc/subuid" };
                 format!("give the ids to this user in {file}")
             }
-            Self::Write { source, .. } if source.errno == userns::EINVAL => {
+            Self::Write { source, .. } if source.errno == errno::EINVAL => {
                 "kernels before 4.15 take five lines, later ones 340 and 4095 bytes".into()
             }
-            Self::Namespace { source } if source.errno == userns::ENOSPC => {
+            Self::Namespace { source } if source.errno == errno::ENOSPC => {
                 "sysctl -w user.max_user_namespaces=15000".into()
             }
-            Self::Namespace { source } if source.errno == userns::EPERM => {
+            Self::Namespace { source } if source.errno == errno::EPERM => {
                 "sysctl -w kernel.unprivileged_userns_clone=1".into()
             }
             _ => return None,
@@ -487,7 +487,9 @@ mod tests {
     use super::*;
     use crate::config::{IdMapEntry, Sourced};
 
-    fn config(lines: &[(IdKind, u32, u32, u32)]) -> Config {
+    type Line = (IdKind, u32, u32, u32);
+
+    fn config(lines: &[Line]) -> Config {
         let mut config = Config::default();
         for (i, &(kind, ns, host, range)) in lines.iter().enumerate() {
             let value = IdMapEntry { kind, ns, host, range };
@@ -496,7 +498,7 @@ mod tests {
         config
     }
 
-    fn map(lines: &[(IdKind, u32, u32, u32)]) -> Result<Option<IdMap>, String> {
+    fn map(lines: &[Line]) -> Result<Option<IdMap>, String> {
         IdMap::from_config(&config(lines)).map_err(|e| e.to_string())
     }
 
@@ -520,7 +522,7 @@ mod tests {
     #[test]
     fn bad_maps_are_refused_with_their_line() {
         assert_eq!(map(&[]), Ok(None));
-        let cases: [(&[(IdKind, u32, u32, u32)], &str); 6] = [
+        let cases: [(&[Line], &str); 6] = [
             (&[(Uid, 0, 100_000, 0)], "range of 0"),
             (&[(Uid, 5, u32::MAX - 4, 5)], "beyond id 4294967294"),
             (&[(Uid, 0, 1, 1)], "no line for groups"),

@@ -21,6 +21,8 @@ pub mod process;
 pub mod procfs;
 pub mod random;
 pub mod seccomp;
+pub mod sealed;
+pub mod sibling;
 pub mod signal;
 pub mod spawn;
 pub mod term;

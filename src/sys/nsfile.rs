@@ -4,9 +4,6 @@
 use super::error::{At, Result, SysError};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-/// No such file: this kernel has no such kind of namespace, or the process is gone.
-pub const ENOENT: i32 = libc::ENOENT;
-
 /// `NS_GET_NSTYPE` of ioctl_ns(2), 4.11.
 const NS_GET_NSTYPE: libc::c_ulong = 0xb703;
 

@@ -7,13 +7,6 @@ use super::process::{self, Cloned, KillOnDrop, Pid};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// Wrong argument: what the kernel says to a map it does not like.
-pub const EINVAL: i32 = libc::EINVAL;
-/// Limit reached: no more user namespaces.
-pub const ENOSPC: i32 = libc::ENOSPC;
-/// Not permitted: user namespaces are for root only.
-pub const EPERM: i32 = libc::EPERM;
-
 const CLONE_NEWUSER: u64 = 0x1000_0000;
 
 /// Number of CAP_SETGID, which newgidmap needs.
