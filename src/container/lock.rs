@@ -1,1 +1,163 @@
-//! Being written.
+//! The lock of one container and the marker of an unfinished creation. There is no lock that two
+//! containers share.
+
+use super::Container;
+use crate::sys::lock::{self as file_lock, Wait};
+use crate::sys::{SysError, errno};
+use crate::util::blame::Explain;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+/// Why the lock cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Another tool works on the container.
+    #[error("another tool is changing container {0:?}")]
+    Busy(String),
+    /// There is no directory for run-time files.
+    #[error("there is no run directory: /run is not ours, XDG_RUNTIME_DIR and HOME are not set")]
+    NoRunDir,
+    /// The lock file cannot be opened or locked.
+    #[error("locking container {0:?} by {1:?}")]
+    File(String, PathBuf, #[source] SysError),
+}
+
+impl Explain for LockError {
+    fn errno(&self) -> Option<i32> {
+        match self {
+            Self::File(_, _, e) => Some(e.errno),
+            _ => None,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoRunDir => Some("log in through a session that sets XDG_RUNTIME_DIR".into()),
+            _ => None,
+        }
+    }
+}
+
+/// Held while a container is created, destroyed or its config rewritten. LXC's tools respect it:
+/// same file (`RUNDIR/lxc/lock/LXCPATH/.NAME`), same kind of lock.
+#[derive(Debug)]
+pub struct Lock {
+    _file: OwnedFd,
+    path: PathBuf,
+}
+
+impl Lock {
+    /// Takes the container's lock.
+    pub fn acquire(container: &Container, wait: Wait) -> Result<Self, LockError> {
+        let run_dir = run_dir().ok_or(LockError::NoRunDir)?;
+        Self::acquire_in(&run_dir, container, wait)
+    }
+
+    /// The same below another run directory.
+    pub fn acquire_in(
+        run_dir: &Path,
+        container: &Container,
+        wait: Wait,
+    ) -> Result<Self, LockError> {
+        let lxcpath = container.lxcpath().strip_prefix("/").unwrap_or(container.lxcpath());
+        let dirs = Path::new("lxc/lock").join(lxcpath);
+        let file_name = format!(".{}", container.name());
+        let path = run_dir.join(&dirs).join(&file_name);
+        let failed = |e: SysError| LockError::File(container.name().to_owned(), path.clone(), e);
+        loop {
+            let file =
+                file_lock::open_lock_file(run_dir, &dirs, file_name.as_ref()).map_err(&failed)?;
+            match file_lock::lock(file.as_fd(), wait) {
+                Ok(()) => {}
+                Err(e) if e.is(errno::EAGAIN) => {
+                    return Err(LockError::Busy(container.name().to_owned()));
+                }
+                Err(e) => return Err(failed(e)),
+            }
+            // A destroyer removes the file: whoever waited for it then holds a lock on nothing.
+            if file_lock::is_same_file(file.as_fd(), &path).map_err(&failed)? {
+                return Ok(Self { _file: file, path });
+            }
+        }
+    }
+
+    /// Lets go and removes the lock file: the container is gone.
+    pub fn remove(self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// Where run-time files go (runtime.md of LXC's behaviour): `/run` if it is ours, else the
+/// session's directory, else the home's cache.
+pub fn run_dir() -> Option<PathBuf> {
+    if crate::sys::dirs::is_own(Path::new("/run")) {
+        return Some("/run".into());
+    }
+    let absolute =
+        |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
+    absolute("XDG_RUNTIME_DIR").or_else(|| {
+        let dir = absolute("HOME")?.join(".cache/lxc/run");
+        crate::sys::dirs::make_all(&dir, 0o700).ok()?;
+        Some(dir)
+    })
+}
+
+/// The state of `LXCPATH/NAME/partial`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Partial {
+    /// No marker: the container is whole.
+    None,
+    /// Locked: lxc-create is at work.
+    Running,
+    /// Not locked: its lxc-create was killed, and what is there is rubbish.
+    Aborted,
+}
+
+/// Looks at the marker. LXC asks for the lock but never looks at the answer, so any leftover
+/// marker blocks a start there.
+pub fn partial(container: &Container) -> Result<Partial, SysError> {
+    use crate::sys::fd::{OpenFlags, open};
+    let path = container.dir().join("partial");
+    let marker = match open(&path, OpenFlags::RDWR | OpenFlags::NOFOLLOW, 0) {
+        Ok(marker) => marker,
+        Err(e) if e.is(errno::ENOENT) || e.is(errno::ENOTDIR) => return Ok(Partial::None),
+        Err(e) => return Err(e),
+    };
+    let locked = file_lock::is_locked(marker.as_fd())?;
+    Ok(if locked { Partial::Running } else { Partial::Aborted })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_holder_at_a_time_and_no_file_afterwards() {
+        let dir = tempfile::tempdir().unwrap();
+        let container = Container::new("/x/lxc".into(), "c1").unwrap();
+        let lock = Lock::acquire_in(dir.path(), &container, Wait::No).unwrap();
+        let busy = Lock::acquire_in(dir.path(), &container, Wait::No).unwrap_err();
+        assert!(matches!(busy, LockError::Busy(_)));
+        let other = Container::new("/x/lxc".into(), "c2").unwrap();
+        Lock::acquire_in(dir.path(), &other, Wait::No).unwrap();
+        assert!(dir.path().join("lxc/lock/x/lxc/.c1").exists());
+        lock.remove();
+        assert!(!dir.path().join("lxc/lock/x/lxc/.c1").exists());
+        Lock::acquire_in(dir.path(), &container, Wait::No).unwrap();
+    }
+
+    #[test]
+    fn a_marker_tells_running_from_aborted() {
+        let dir = tempfile::tempdir().unwrap();
+        let container = Container::new(dir.path().into(), "c1").unwrap();
+        assert_eq!(partial(&container).unwrap(), Partial::None);
+        std::fs::create_dir(container.dir()).unwrap();
+        let marker = file_lock::create_marker(&container.dir().join("partial")).unwrap();
+        if crate::sys::cred::euid() != 0 {
+            return; // Mode 0000: only root can look.
+        }
+        assert_eq!(partial(&container).unwrap(), Partial::Running);
+        drop(marker);
+        assert_eq!(partial(&container).unwrap(), Partial::Aborted);
+    }
+}

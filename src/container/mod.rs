@@ -1,8 +1,62 @@
-//! Being written.
+//! A named container below a container path: where its files are, loading and locking it,
+//! enumerating, and the life-cycle verbs that are not a start.
+
 pub mod create;
 pub mod destroy;
-pub mod events;
 pub mod info;
 pub mod list;
 pub mod lock;
 pub mod template;
+
+use crate::util::name::{self, NameError};
+use std::path::{Path, PathBuf};
+
+/// A container by path and name; it need not exist.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Container {
+    lxcpath: PathBuf,
+    name: String,
+}
+
+impl Container {
+    /// Errors: a name that no container can have.
+    pub fn new(lxcpath: PathBuf, container: &str) -> Result<Self, NameError> {
+        name::check(container)?;
+        Ok(Self { lxcpath, name: container.to_owned() })
+    }
+
+    /// The directory that holds the container's directory.
+    pub fn lxcpath(&self) -> &Path {
+        &self.lxcpath
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// `LXCPATH/NAME`.
+    pub fn dir(&self) -> PathBuf {
+        self.lxcpath.join(&self.name)
+    }
+
+    /// `LXCPATH/NAME/config`.
+    pub fn config_file(&self) -> PathBuf {
+        self.dir().join("config")
+    }
+
+    /// `LXCPATH/NAME/rootfs`: where the dir backend keeps the root file system.
+    pub fn rootfs_dir(&self) -> PathBuf {
+        self.dir().join("rootfs")
+    }
+
+    /// `LXCPATH/NAME/snaps`.
+    pub fn snaps_dir(&self) -> PathBuf {
+        self.dir().join("snaps")
+    }
+
+    /// True if it has a config file that we may read (LXC's "defined").
+    pub fn is_defined(&self) -> bool {
+        crate::sys::dirs::is_readable_file(&self.config_file())
+    }
+}

@@ -2,6 +2,8 @@
 
 pub mod blame;
 pub mod captab;
+pub mod ere;
 pub mod name;
+pub mod sha1;
 pub mod signames;
 pub mod time;
