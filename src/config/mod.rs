@@ -7,9 +7,13 @@
 //! `document.rs` and `path.rs`.
 
 pub mod document;
+pub mod embedded;
+pub mod error;
 pub mod keys;
 pub mod path;
 pub mod value;
+
+pub use error::ConfigError;
 
 pub use crate::util::blame::{Explain, Origin, Sourced};
 pub use crate::util::captab::Cap;
@@ -500,6 +504,21 @@ pub enum NetKind {
     Macvlan,
     Ipvlan,
     Phys,
+}
+
+impl NetKind {
+    /// The word of `lxc.net.N.type`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Empty => "empty",
+            Self::Veth => "veth",
+            Self::Vlan => "vlan",
+            Self::Macvlan => "macvlan",
+            Self::Ipvlan => "ipvlan",
+            Self::Phys => "phys",
+        }
+    }
 }
 
 /// One IPv4 address with its prefix length and broadcast address.

@@ -1,0 +1,475 @@
+//! The one table of keys: everything that can be done with a key follows from its row.
+//!
+//! A row is a [`Key`]: name, example, one line of documentation and an [`Access`], which knows
+//! the field. `table.rs` has the rows of a container, `net.rs` those of one network, `legacy.rs`
+//! the names of LXC 1 and 2. A new key is one row and one field in `Config`. Exact names win
+//! over families (`lxc.cgroup.dir` over `lxc.cgroup.*`), so the order of rows means nothing but
+//! the order of the reference. Start reading at [`find`] and [`assign`].
+
+mod access;
+mod legacy;
+mod net;
+mod table;
+
+pub use access::Options;
+pub use legacy::{OLD_NAMES, OldName};
+
+use super::error::ConfigError;
+use super::value::ValueError;
+use super::{Config, NetConfig, NetKind, Origin};
+use access::{Access, Arg, Holds};
+use std::fmt::Write as _;
+
+/// One row of the table, of a container (`Config`) or of one network (`NetConfig`).
+pub(crate) struct Key<S: 'static> {
+    /// `lxc.tty.max`; `lxc.sysctl` for the family `lxc.sysctl.*`; `lxc.net.N.mtu`.
+    name: &'static str,
+    /// A value that parses. For a family it is `NAME = VALUE`.
+    example: &'static str,
+    /// One line.
+    doc: &'static str,
+    access: Access<S>,
+    /// What an empty value in a file means, where it is not "back to the default".
+    empty: Option<&'static str>,
+    /// The network type this key belongs to.
+    needs: Option<NetKind>,
+}
+
+impl<S> Key<S> {
+    const fn new(
+        name: &'static str,
+        access: Access<S>,
+        example: &'static str,
+        doc: &'static str,
+    ) -> Self {
+        Self { name, example, doc, access, empty: None, needs: None }
+    }
+
+    const fn empty_means(mut self, value: &'static str) -> Self {
+        self.empty = Some(value);
+        self
+    }
+
+    const fn needs(mut self, kind: NetKind) -> Self {
+        self.needs = Some(kind);
+        self
+    }
+}
+
+/// What every network row's name begins with.
+const NET: &str = "lxc.net.N";
+
+impl Key<NetConfig> {
+    /// `.mtu` of `lxc.net.N.mtu`; empty for the network itself.
+    fn tail(&self) -> &'static str {
+        self.name.get(NET.len()..).unwrap_or("")
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Row {
+    Container(&'static Key<Config>),
+    Net(u32, &'static Key<NetConfig>),
+}
+
+/// A key as somebody wrote it, found in the table.
+pub(crate) struct Found {
+    row: Row,
+    /// The spelling of today, with numbers filled in: `lxc.net.0.link`.
+    pub(crate) canonical: String,
+    /// Where the name within a family begins in `canonical`; its length without one.
+    suffix: usize,
+    /// Written in the spelling of LXC 1 or 2.
+    pub(crate) old: bool,
+    /// An old key without any effect today.
+    pub(crate) ignored: bool,
+}
+
+impl Found {
+    fn suffix(&self) -> &str {
+        self.canonical.get(self.suffix..).unwrap_or("")
+    }
+
+    /// True for a family without a name, `lxc.sysctl`.
+    fn whole(&self) -> bool {
+        self.suffix >= self.canonical.len()
+    }
+
+    /// True if the row is this one; for the few keys that the document treats specially.
+    pub(crate) fn is(&self, name: &str) -> bool {
+        match self.row {
+            Row::Container(key) => key.name == name,
+            Row::Net(_, key) => key.name == name,
+        }
+    }
+
+    /// True for a key that holds one value, so that its line can be replaced by a new one. A
+    /// network's type is not: assigning it resets what is written below.
+    pub(crate) fn single(&self) -> bool {
+        let holds = match self.row {
+            Row::Container(key) => key.access.holds,
+            Row::Net(_, key) => key.access.holds,
+        };
+        holds == Holds::One && !self.is("lxc.net.N.type")
+    }
+
+    /// True if clearing this key also takes away what `line`, another key in today's spelling,
+    /// says.
+    pub(crate) fn covers(&self, line: &str) -> bool {
+        if line == self.canonical {
+            return true;
+        }
+        let below = |parent: &str| line.strip_prefix(parent).is_some_and(|r| r.starts_with('.'));
+        match self.row {
+            Row::Net(n, key) => {
+                matches!(key.tail(), "" | ".type") && below(&format!("lxc.net.{n}"))
+            }
+            Row::Container(key) => match key.access.holds {
+                Holds::Nothing if key.name == "lxc.hook" => {
+                    below(key.name) && line != "lxc.hook.version"
+                }
+                Holds::Nothing => below(key.name),
+                Holds::One if key.name == "lxc.rootfs.path" => line == "lxc.rootfs.backend",
+                Holds::Family if self.whole() => below(key.name) && exact(line).is_none(),
+                _ => false,
+            },
+        }
+    }
+
+    /// The value that stands for "cleared" in a file.
+    pub(crate) fn cleared_text(&self) -> String {
+        match self.row {
+            Row::Container(key) if key.empty.is_some() => {
+                let mut out = String::new();
+                (key.access.get)(&Config::default(), "", &mut out);
+                out
+            }
+            _ => String::new(),
+        }
+    }
+}
+
+fn exact(name: &str) -> Option<&'static Key<Config>> {
+    table::KEYS.iter().find(|key| key.name == name)
+}
+
+/// Finds the row for a key in any spelling. `config` tells which network an unnumbered
+/// `lxc.network.*` belongs to.
+///
+/// # Errors
+/// `Err(None)` for a name that no row has; `Err(Some(..))` when it cannot be placed.
+pub(crate) fn find(config: &Config, name: &str) -> Result<Found, Option<ValueError>> {
+    match find_current(name) {
+        Some(found) => Ok(found),
+        None => legacy::find(config, name),
+    }
+}
+
+fn find_current(name: &str) -> Option<Found> {
+    let found = |row, canonical: &str, suffix| Found {
+        row,
+        canonical: canonical.to_owned(),
+        suffix,
+        old: false,
+        ignored: false,
+    };
+    if let Some(rest) = name.strip_prefix("lxc.net.") {
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+        let (number, tail) = rest.split_at(digits);
+        let number: u32 = number.parse().ok()?;
+        let key = net::KEYS.iter().find(|key| key.tail() == tail)?;
+        let canonical = format!("lxc.net.{number}{tail}");
+        return Some(found(Row::Net(number, key), &canonical, canonical.len()));
+    }
+    if let Some(key) = exact(name) {
+        return Some(found(Row::Container(key), name, name.len()));
+    }
+    let in_family = |key: &&'static Key<Config>| {
+        matches!(key.access.holds, Holds::Family)
+            && name.strip_prefix(key.name).is_some_and(|rest| rest.starts_with('.'))
+    };
+    let key = table::KEYS.iter().find(in_family)?;
+    let suffix = name.get(key.name.len() + 1..)?;
+    // What would not come back from a saved line is no name.
+    if suffix.is_empty()
+        || suffix.contains(|c: char| c.is_whitespace() || c.is_control() || c == '=')
+    {
+        return None;
+    }
+    Some(found(Row::Container(key), name, key.name.len() + 1))
+}
+
+/// Assigns `value` to the key, or clears it when the value is empty. Gives back the value that
+/// was stored if it is another than was written (`hwaddr` templates).
+///
+/// # Errors
+/// The value is refused; nothing is changed then.
+pub(crate) fn assign(
+    config: &mut Config,
+    found: &Found,
+    value: &str,
+    origin: &Origin,
+    options: &Options,
+) -> Result<Option<String>, ValueError> {
+    if found.ignored {
+        return Ok(None);
+    }
+    let empty = match found.row {
+        Row::Container(key) => key.empty,
+        Row::Net(..) => None,
+    };
+    let value = if value.is_empty() { empty.unwrap_or("") } else { value };
+    if value.is_empty() {
+        clear(config, found);
+        return Ok(None);
+    }
+    let mut arg =
+        Arg { suffix: found.suffix(), value, origin, options, old: found.old, rewritten: None };
+    let holds = match found.row {
+        Row::Container(key) => {
+            if found.whole() && matches!(key.access.holds, Holds::Family) {
+                return Err(ValueError::ClearOnly);
+            }
+            (key.access.set)(config, &mut arg)?;
+            key.access.holds
+        }
+        Row::Net(n, key) => {
+            assign_net(config, n, key, &mut arg)?;
+            key.access.holds
+        }
+    };
+    let rewritten = arg.rewritten;
+    if holds == Holds::One {
+        config.origins.insert(found.canonical.clone(), origin.clone());
+    }
+    Ok(rewritten)
+}
+
+fn assign_net(
+    config: &mut Config,
+    n: u32,
+    key: &'static Key<NetConfig>,
+    arg: &mut Arg<'_>,
+) -> Result<(), ValueError> {
+    if key.tail() == ".type" {
+        // A new type starts from nothing (lxc_clear_netdev in set_config_net_type of LXC).
+        let mut fresh = NetConfig::default();
+        (key.access.set)(&mut fresh, arg)?;
+        forget_net(config, n);
+        config.net.insert(n, fresh);
+        return Ok(());
+    }
+    let present = config.net.get(&n);
+    if let Some(kind) = key.needs
+        && present.and_then(|net| net.kind) != Some(kind)
+    {
+        return Err(ValueError::NeedsType { index: n, kind: kind.name() });
+    }
+    let mut net = present.cloned().unwrap_or_default();
+    (key.access.set)(&mut net, arg)?;
+    config.net.insert(n, net);
+    Ok(())
+}
+
+/// Removes the origins of one network's keys.
+fn forget_net(config: &mut Config, n: u32) {
+    let prefix = format!("lxc.net.{n}.");
+    config.origins.retain(|key, _| !key.starts_with(&prefix));
+}
+
+/// Back to the default.
+pub(crate) fn clear(config: &mut Config, found: &Found) {
+    match found.row {
+        Row::Container(key) => {
+            if key.name == "lxc.net" {
+                config.origins.retain(|key, _| !key.starts_with("lxc.net."));
+            }
+            (key.access.clear)(config, &mut Config::default(), found.suffix());
+        }
+        Row::Net(n, key) => match key.tail() {
+            "" | ".type" => {
+                config.net.remove(&n);
+                forget_net(config, n);
+            }
+            _ => {
+                if let Some(net) = config.net.get_mut(&n) {
+                    (key.access.clear)(net, &mut NetConfig::default(), "");
+                }
+            }
+        },
+    }
+    config.origins.remove(&found.canonical);
+}
+
+fn unknown(config: &Config, key: &str) -> ConfigError {
+    match find(config, key) {
+        Err(Some(cause)) => {
+            ConfigError::Value { origin: Origin::label("the request"), key: key.to_owned(), cause }
+        }
+        _ => ConfigError::UnknownKey { origin: None, key: key.to_owned(), nearest: nearest(key) },
+    }
+}
+
+/// The value of a key as `lxc-info -c` and the command socket give it: a bare value, or for a
+/// list each element followed by a line break. Empty when not set.
+///
+/// # Errors
+/// No such key, or one without a value.
+pub fn get(config: &Config, key: &str) -> Result<String, ConfigError> {
+    let found = find(config, key).map_err(|_| unknown(config, key))?;
+    let mut out = String::new();
+    match found.row {
+        Row::Container(row) if row.access.readable => {
+            (row.access.get)(config, found.suffix(), &mut out);
+        }
+        Row::Net(n, row) if row.access.readable => {
+            let default = NetConfig::default();
+            (row.access.get)(config.net.get(&n).unwrap_or(&default), "", &mut out);
+        }
+        _ => return Err(ConfigError::Unreadable { key: key.to_owned() }),
+    }
+    Ok(out)
+}
+
+/// The keys below `prefix` that have another value than the default, in the order of the table:
+/// `lxc.net.0.link`, `lxc.sysctl.kernel.shmmax`. An empty prefix gives all.
+pub fn list(config: &Config, prefix: &str) -> Vec<String> {
+    let mut out = Vec::new();
+    let default = Config::default();
+    for key in table::KEYS.iter().filter(|key| key.access.readable && key.name != "lxc.net") {
+        if key.access.holds == Holds::Family {
+            (key.access.names)(config, &mut |name| {
+                let full = format!("{}.{name}", key.name);
+                if !out.contains(&full) {
+                    out.push(full);
+                }
+            });
+        } else if shown(&key.access, config) != shown(&key.access, &default) {
+            out.push(key.name.to_owned());
+        }
+    }
+    let default = NetConfig::default();
+    for (n, net) in &config.net {
+        for key in net::KEYS.iter().filter(|key| key.access.readable) {
+            if shown(&key.access, net) != shown(&key.access, &default) {
+                out.push(format!("lxc.net.{n}{}", key.tail()));
+            }
+        }
+    }
+    out.retain(|key| {
+        let rest = key.strip_prefix(prefix.trim_end_matches('.'));
+        prefix.is_empty() || rest.is_some_and(|r| r.is_empty() || r.starts_with('.'))
+    });
+    out
+}
+
+fn shown<S>(access: &Access<S>, holder: &S) -> String {
+    let mut out = String::new();
+    (access.get)(holder, "", &mut out);
+    out
+}
+
+/// One key as the manual page and README describe it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reference {
+    /// The key, with `N` for a number and `.NAME` for a family.
+    pub key: String,
+    /// What can be written.
+    pub value: &'static str,
+    /// What holds when nothing is written; empty for nothing.
+    pub default: String,
+    /// A line that can stand in a file.
+    pub example: String,
+    /// One line.
+    pub doc: &'static str,
+    /// Each line adds to the ones before.
+    pub repeats: bool,
+}
+
+/// The whole reference: rows of the container, then those of a network.
+pub fn reference() -> Vec<Reference> {
+    let container = table::KEYS.iter().map(|key| describe(key, &Config::default()));
+    container.chain(net::KEYS.iter().map(|key| describe(key, &NetConfig::default()))).collect()
+}
+
+fn describe<S>(key: &Key<S>, default: &S) -> Reference {
+    let family = matches!(key.access.holds, Holds::Family);
+    let name = key.name;
+    let shape = key.access.shape;
+    Reference {
+        key: if family { format!("{name}.NAME") } else { name.to_owned() },
+        value: shape,
+        default: if key.access.readable { shown(&key.access, default) } else { String::new() },
+        example: example_line(key),
+        doc: key.doc,
+        repeats: key.access.repeats,
+    }
+}
+
+/// The row's example as a line of a file, for network 0.
+fn example_line<S>(key: &Key<S>) -> String {
+    let name = key.name.replacen(NET, "lxc.net.0", 1);
+    match (key.access.holds, key.example) {
+        (Holds::Family, example) => format!("{name}.{example}"),
+        (_, "") => format!("{name} ="),
+        (_, example) => format!("{name} = {example}"),
+    }
+}
+
+/// Every name for completion: today's spellings only, `N` standing for a network's number.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    table::KEYS.iter().map(|key| key.name).chain(net::KEYS.iter().map(|key| key.name))
+}
+
+/// The known key that is spelled most like `key`, if any is near enough to be meant.
+pub fn nearest(key: &str) -> Option<String> {
+    // Compare networks with their number in place, so that it costs nothing.
+    let number = key.strip_prefix("lxc.net.").map_or("0", |rest| {
+        let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+        if end == 0 { "0" } else { rest.get(..end).unwrap_or("0") }
+    });
+    let mut best: Option<(usize, String)> = None;
+    let mut candidate = String::new();
+    for name in names() {
+        candidate.clear();
+        match name.strip_prefix(NET) {
+            Some(tail) => {
+                let _ = write!(candidate, "lxc.net.{number}{tail}");
+            }
+            None => candidate.push_str(name),
+        }
+        let distance = edit_distance(key, &candidate);
+        if best.as_ref().is_none_or(|(least, _)| distance < *least) {
+            best = Some((distance, candidate.clone()));
+        }
+    }
+    // "lxc." is in all of them; a third of the rest may be wrong.
+    let allowed = (key.len().saturating_sub(4) / 3).clamp(1, 6);
+    best.filter(|(distance, _)| *distance <= allowed).map(|(_, name)| name)
+}
+
+/// How many single-letter edits lead from one to the other; a transposition counts two. Long
+/// texts count as far away.
+fn edit_distance(a: &str, b: &str) -> usize {
+    if a.len() > 128 {
+        return usize::MAX;
+    }
+    let b = b.as_bytes();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut diagonal = i;
+        if let Some(first) = row.first_mut() {
+            *first = i + 1;
+        }
+        for (j, y) in b.iter().enumerate() {
+            let above = row[j + 1];
+            let change = diagonal + usize::from(x != *y);
+            row[j + 1] = change.min(above + 1).min(row[j] + 1);
+            diagonal = above;
+        }
+    }
+    row.last().copied().unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests;
