@@ -27,7 +27,9 @@ macro_rules! applets {
     };
 }
 
-applets! {}
+applets! {
+    init
+}
 
 impl Applet {
     /// The name without its `lxc-`, as in `lxcbox start`.

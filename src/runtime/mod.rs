@@ -2,6 +2,7 @@
 pub mod attach;
 pub mod child;
 pub mod daemon;
+pub mod init;
 pub mod monitor;
 pub mod plan;
 pub mod start;

@@ -79,3 +79,8 @@ pub fn is_own(path: &Path) -> bool {
         meta.is_dir() && (meta.uid() == super::cred::euid() || meta.gid() == super::cred::egid())
     })
 }
+
+/// True if `path` is a regular file that this process may execute.
+pub fn is_executable_file(path: &Path) -> bool {
+    path.is_file() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok()
+}

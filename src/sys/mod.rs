@@ -18,6 +18,7 @@ pub mod passwd;
 pub mod path;
 pub mod prctl;
 pub mod probe;
+pub mod pid1;
 pub mod process;
 pub mod procfs;
 pub mod random;
