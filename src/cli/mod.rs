@@ -70,7 +70,8 @@ fn context(
     let matches = command
         .try_get_matches_from_mut(canonical)
         .map_err(|e| Failure::usage(applet.name, clap_sentence(&e)))?;
-    let invocation = Invocation { prog: applet.name, default_lxcpath: "/var/lib/lxc".into() };
+    let default_lxcpath = || Ok(crate::container::system()?.lxcpath());
+    let invocation = Invocation { prog: applet.name, default_lxcpath: &default_lxcpath };
     let ctx = args::context(&invocation, &command, &matches)?;
     Ok((ctx, matches))
 }

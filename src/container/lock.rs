@@ -14,9 +14,6 @@ pub enum LockError {
     /// Another tool works on the container.
     #[error("another tool is changing container {0:?}")]
     Busy(String),
-    /// There is no directory for run-time files.
-    #[error("there is no run directory: /run is not ours, XDG_RUNTIME_DIR and HOME are not set")]
-    NoRunDir,
     /// The lock file cannot be opened or locked.
     #[error("locking container {0:?} by {1:?}")]
     File(String, PathBuf, #[source] SysError),
@@ -26,13 +23,6 @@ impl Explain for LockError {
     fn errno(&self) -> Option<i32> {
         match self {
             Self::File(_, _, e) => Some(e.errno),
-            _ => None,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::NoRunDir => Some("log in through a session that sets XDG_RUNTIME_DIR".into()),
             _ => None,
         }
     }
@@ -49,7 +39,9 @@ pub struct Lock {
 impl Lock {
     /// Takes the container's lock.
     pub fn acquire(container: &Container, wait: Wait) -> Result<Self, LockError> {
-        let run_dir = run_dir().ok_or(LockError::NoRunDir)?;
+        let run_dir = super::run_dir();
+        let failed = |e| LockError::File(container.name().to_owned(), run_dir.clone(), e);
+        crate::sys::dirs::make_all(&run_dir, 0o700).map_err(failed)?;
         Self::acquire_in(&run_dir, container, wait)
     }
 
@@ -85,21 +77,6 @@ impl Lock {
     pub fn remove(self) {
         let _ = std::fs::remove_file(&self.path);
     }
-}
-
-/// Where run-time files go (runtime.md of LXC's behaviour): `/run` if it is ours, else the
-/// session's directory, else the home's cache.
-pub fn run_dir() -> Option<PathBuf> {
-    if crate::sys::dirs::is_own(Path::new("/run")) {
-        return Some("/run".into());
-    }
-    let absolute =
-        |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
-    absolute("XDG_RUNTIME_DIR").or_else(|| {
-        let dir = absolute("HOME")?.join(".cache/lxc/run");
-        crate::sys::dirs::make_all(&dir, 0o700).ok()?;
-        Some(dir)
-    })
 }
 
 /// The state of `LXCPATH/NAME/partial`.

@@ -8,8 +8,29 @@ pub mod list;
 pub mod lock;
 pub mod template;
 
+use crate::config::ConfigError;
+use crate::config::document::{self, Loaded};
+use crate::config::keys::Options;
+use crate::config::path::{self, System, Who};
+use crate::sys::cred;
 use crate::util::name::{self, NameError};
 use std::path::{Path, PathBuf};
+
+/// Whose containers and settings this process works with.
+pub fn who() -> Who {
+    Who::new(cred::euid(), std::env::var_os("HOME").map(PathBuf::from))
+}
+
+/// The host's settings, from lxc.conf.
+pub fn system() -> Result<System, ConfigError> {
+    System::load(who())
+}
+
+/// Where run-time files of this user are.
+pub fn run_dir() -> PathBuf {
+    let var = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    path::run_dir(cred::euid(), cred::egid(), var("XDG_RUNTIME_DIR"), var("HOME"))
+}
 
 /// A container by path and name; it need not exist.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +74,11 @@ impl Container {
     /// `LXCPATH/NAME/snaps`.
     pub fn snaps_dir(&self) -> PathBuf {
         self.dir().join("snaps")
+    }
+
+    /// Reads its configuration.
+    pub fn load(&self) -> Result<Loaded, ConfigError> {
+        document::load(&self.config_file(), &Options::default())
     }
 
     /// True if it has a config file that we may read (LXC's "defined").

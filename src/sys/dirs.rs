@@ -72,14 +72,6 @@ pub fn is_readable_file(path: &Path) -> bool {
     path.is_file() && rustix::fs::access(path, rustix::fs::Access::READ_OK).is_ok()
 }
 
-/// True if the directory's owner is the effective user or its group the effective group.
-pub fn is_own(path: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    fs::metadata(path).is_ok_and(|meta| {
-        meta.is_dir() && (meta.uid() == super::cred::euid() || meta.gid() == super::cred::egid())
-    })
-}
-
 /// True if `path` is a regular file that this process may execute.
 pub fn is_executable_file(path: &Path) -> bool {
     path.is_file() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok()

@@ -160,11 +160,11 @@ impl Context {
 }
 
 /// What an option parser needs beside clap's matches.
-pub struct Invocation {
+pub struct Invocation<'a> {
     /// The tool's name in messages.
     pub prog: &'static str,
-    /// What `-P` falls back to.
-    pub default_lxcpath: PathBuf,
+    /// What `-P` falls back to; not asked when it is given.
+    pub default_lxcpath: &'a dyn Fn() -> Result<PathBuf, Failure>,
 }
 
 /// The meaning of the shared options.
@@ -172,7 +172,7 @@ pub struct Invocation {
 /// Errors: no name where one is needed, a name that cannot be a container's, several `-P`, an
 /// unknown `-l`, arguments that the tool has no use for.
 pub fn context(
-    inv: &Invocation,
+    inv: &Invocation<'_>,
     command: &Command,
     matches: &ArgMatches,
 ) -> Result<Context, Failure> {
@@ -183,7 +183,7 @@ pub fn context(
     let mut ctx = Context {
         prog,
         container: None,
-        lxcpath: inv.default_lxcpath.clone(),
+        lxcpath: PathBuf::new(),
         lxcpath_is_default: true,
         quiet: false,
         rcfile: None,
@@ -202,10 +202,13 @@ pub fn context(
             })?);
         }
         let mut paths = get_many(command, matches, id::LXCPATH).into_iter();
-        if let Some(path) = paths.next() {
-            ctx.lxcpath = strip_slashes(path)
-                .ok_or_else(|| Failure::usage(prog, "the container path of -P is empty"))?;
-            ctx.lxcpath_is_default = false;
+        match paths.next() {
+            Some(path) => {
+                ctx.lxcpath = strip_slashes(path)
+                    .ok_or_else(|| Failure::usage(prog, "the container path of -P is empty"))?;
+                ctx.lxcpath_is_default = false;
+            }
+            None => ctx.lxcpath = (inv.default_lxcpath)()?,
         }
         if paths.next().is_some() {
             return Err(Failure::usage(prog, "this command only accepts 1 -P,--lxcpath argument"));
