@@ -1,7 +1,7 @@
 //! seccomp(2): installing a filter, and the descriptor through which a supervisor answers calls.
 #![allow(unsafe_code, reason = "seccomp(2) and its ioctls have no wrapper")]
 
-use super::error::{Result, SysError};
+use super::error::{At, Result, SysError};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// One instruction of a classic BPF program (struct sock_filter).
@@ -134,6 +134,18 @@ pub fn respond(listener: BorrowedFd<'_>, buffer: &mut [u64]) -> Result<()> {
 pub fn id_valid(listener: BorrowedFd<'_>, id: u64) -> Result<()> {
     let mut id = id;
     ioctl(listener, NOTIF_ID_VALID, &mut id, "SECCOMP_IOCTL_NOTIF_ID_VALID")
+}
+
+/// Connects to a proxy's SOCK_SEQPACKET socket of that name in the abstract namespace.
+pub fn connect_abstract_proxy(name: &[u8]) -> Result<OwnedFd> {
+    use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+    let shown = || format!("@{}", String::from_utf8_lossy(name));
+    let flags = SocketFlags::CLOEXEC;
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)
+        .at("socket", || "AF_UNIX")?;
+    let address = SocketAddrUnix::new_abstract_name(name).at("connect", shown)?;
+    rustix::net::connect(&socket, &address).at("connect", shown)?;
+    Ok(socket)
 }
 
 #[cfg(test)]
