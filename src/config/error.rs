@@ -76,10 +76,10 @@ pub enum ConfigError {
         nearest: Option<String>,
     },
     /// The key is known, its value is not.
-    #[error("{origin}: {key}: {cause}")]
+    #[error("{}{key}: {cause}", place(origin))]
     Value {
-        /// Where.
-        origin: Origin,
+        /// Where, unless a caller asked for it.
+        origin: Option<Origin>,
         /// As written.
         key: String,
         /// Why.
@@ -128,9 +128,8 @@ impl Explain for ConfigError {
             | Self::Loop { origin, .. }
             | Self::TooMany { origin, .. }
             | Self::NoEquals { origin, .. }
-            | Self::NotText { origin }
-            | Self::Value { origin, .. } => Some(origin),
-            Self::UnknownKey { origin, .. } => origin.as_ref(),
+            | Self::NotText { origin } => Some(origin),
+            Self::UnknownKey { origin, .. } | Self::Value { origin, .. } => origin.as_ref(),
             _ => None,
         }
     }

@@ -1,15 +1,16 @@
 //! The typed configuration of one container: what the `lxc.*` lines mean, before anything is
 //! asked of the kernel.
 //!
-//! `keys.rs` is the one table of keys (parse, get, clear, list, docs come from its rows),
-//! `value.rs` the value parsers, `document.rs` the text as the user wrote it with its comments
-//! and includes, `path.rs` the search paths and lxc.conf. Nothing here opens a file but
-//! `document.rs` and `path.rs`.
+//! `keys/` is the one table of keys (parse, get, clear, list, docs come from its rows),
+//! `value/` the value parsers, `document.rs` the text as the user wrote it with its comments,
+//! `load.rs` reading with includes, `embedded.rs` the shared files they name, `path.rs` the search
+//! paths and lxc.conf. Nothing here opens a file but `load.rs`, `document.rs` and `path.rs`.
 
 pub mod document;
 pub mod embedded;
 pub mod error;
 pub mod keys;
+mod load;
 pub mod path;
 pub mod value;
 

@@ -194,7 +194,7 @@ impl System {
                 continue;
             }
             check(row.key, value).map_err(|cause| ConfigError::Value {
-                origin: origin.clone(),
+                origin: Some(origin.clone()),
                 key: name.to_owned(),
                 cause,
             })?;

@@ -62,8 +62,11 @@ pub(crate) struct Access<S> {
     /// Back to the value of the second argument, a fresh default, which is left without use.
     pub(crate) clear: fn(&mut S, &mut S, &str),
     /// Calls the function with each name of a family that is in use.
-    pub(crate) names: fn(&S, &mut dyn FnMut(&str)),
+    pub(crate) names: fn(&S, EachName<'_>),
 }
+
+/// Called with each name of a family.
+pub(crate) type EachName<'f> = &'f mut dyn FnMut(&str);
 
 /// A list that takes elements with their origin or without.
 pub(crate) trait Slot<T> {

@@ -56,6 +56,9 @@ impl<S> Key<S> {
     }
 }
 
+/// The storage type on a line of its own, in old files.
+pub(crate) const ROOTFS_BACKEND: &str = "lxc.rootfs.backend";
+
 /// What every network row's name begins with.
 const NET: &str = "lxc.net.N";
 
@@ -98,6 +101,7 @@ impl Found {
     /// True if the row is this one; for the few keys that the document treats specially.
     pub(crate) fn is(&self, name: &str) -> bool {
         match self.row {
+            _ if self.ignored => false,
             Row::Container(key) => key.name == name,
             Row::Net(_, key) => key.name == name,
         }
@@ -129,7 +133,7 @@ impl Found {
                     below(key.name) && line != "lxc.hook.version"
                 }
                 Holds::Nothing => below(key.name),
-                Holds::One if key.name == "lxc.rootfs.path" => line == "lxc.rootfs.backend",
+                Holds::One if key.name == "lxc.rootfs.path" => line == ROOTFS_BACKEND,
                 Holds::Family if self.whole() => below(key.name) && exact(line).is_none(),
                 _ => false,
             },
@@ -301,13 +305,20 @@ pub(crate) fn clear(config: &mut Config, found: &Found) {
     config.origins.remove(&found.canonical);
 }
 
-fn unknown(config: &Config, key: &str) -> ConfigError {
-    match find(config, key) {
-        Err(Some(cause)) => {
-            ConfigError::Value { origin: Origin::label("the request"), key: key.to_owned(), cause }
-        }
-        _ => ConfigError::UnknownKey { origin: None, key: key.to_owned(), nearest: nearest(key) },
-    }
+/// [`find`] for a key that a caller asked for; `origin` is where, if it can be told.
+///
+/// # Errors
+/// The key is unknown or cannot be placed.
+pub(crate) fn find_asked(
+    config: &Config,
+    key: &str,
+    origin: Option<&Origin>,
+) -> Result<Found, ConfigError> {
+    let origin = origin.cloned();
+    find(config, key).map_err(|cause| match cause {
+        Some(cause) => ConfigError::Value { origin, key: key.to_owned(), cause },
+        None => ConfigError::UnknownKey { origin, nearest: nearest(key), key: key.to_owned() },
+    })
 }
 
 /// The value of a key as `lxc-info -c` and the command socket give it: a bare value, or for a
@@ -316,7 +327,7 @@ fn unknown(config: &Config, key: &str) -> ConfigError {
 /// # Errors
 /// No such key, or one without a value.
 pub fn get(config: &Config, key: &str) -> Result<String, ConfigError> {
-    let found = find(config, key).map_err(|_| unknown(config, key))?;
+    let found = find_asked(config, key, None)?;
     let mut out = String::new();
     match found.row {
         Row::Container(row) if row.access.readable => {

@@ -512,7 +512,7 @@ pub(super) static KEYS: &[Key] = &[
 
 /// `lxc.rootfs.backend` of LXC 2, the storage type on its own line. Not a row of the reference.
 pub(super) static ROOTFS_BACKEND: Key =
-    Key::new("lxc.rootfs.backend", one!(rootfs.backend, TEXT), "dir", "");
+    Key::new(super::ROOTFS_BACKEND, one!(rootfs.backend, TEXT), "dir", "");
 
 fn variable(arg: &Arg<'_>) -> Parsed<(String, String)> {
     let (name, value) = match arg.value.split_once('=') {
