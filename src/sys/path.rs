@@ -63,6 +63,28 @@ pub struct Facts {
     pub size: u64,
 }
 
+impl Facts {
+    /// A directory.
+    pub fn is_dir(&self) -> bool {
+        self.kind == FileType::Directory
+    }
+
+    /// A regular file.
+    pub fn is_file(&self) -> bool {
+        self.kind == FileType::RegularFile
+    }
+
+    /// A symbolic link.
+    pub fn is_link(&self) -> bool {
+        self.kind == FileType::Symlink
+    }
+
+    /// A character device.
+    pub fn is_char_device(&self) -> bool {
+        self.kind == FileType::CharacterDevice
+    }
+}
+
 /// fstat(2) of any descriptor, `O_PATH` ones included.
 pub fn facts(fd: BorrowedFd<'_>) -> Result<Facts> {
     let stat = rustix::fs::fstat(fd).at("fstat", || "")?;
