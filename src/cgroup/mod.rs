@@ -1,8 +1,28 @@
-//! Being written.
+//! Cgroups on v1, v2 and hybrid hosts: discovery ([`layout`]), what a configuration asks for
+//! ([`plan`]), the cgroups of a running container ([`tree`]), and what tools ask of them
+//! ([`freezer`], [`stat`], [`item`], [`attach`]).
+//!
+//! Nothing here starts or knows a container; `runtime` does.
+
+pub mod attach;
 pub mod devices;
+pub mod error;
+#[cfg(test)]
+mod fixture;
 pub mod freezer;
+pub mod item;
 pub mod layout;
 pub mod plan;
+mod prune;
 pub mod stat;
-pub mod v1;
-pub mod v2;
+mod translate;
+pub mod tree;
+mod v1;
+mod v2;
+pub mod view;
+
+pub use error::{CgroupError, Missing};
+pub use layout::{Base, Hierarchy, Layout, LayoutKind, Version};
+pub use plan::{CgroupPlan, plan};
+pub use tree::{CgroupTree, Placed};
+pub use view::CgroupView;

@@ -4,6 +4,7 @@
 
 pub mod bpf;
 pub mod cred;
+pub mod dir;
 pub mod errno;
 pub mod dirs;
 pub mod error;
