@@ -1,1 +1,711 @@
-//! Being written.
+//! Asking a monitor: one typed function per command, each with a deadline, so that no tool hangs
+//! on a monitor that is stopped or stuck.
+//!
+//! Works with LXC's monitors and with ours. LXC's closes the connection after each answer, ours
+//! keeps it; a connection that is still there is used again. Start reading at [`Client::call`].
+
+use super::address;
+use super::proto::{
+    CGROUP_CTX_BYTES, CGROUP_FD_BYTES, CgroupInfo, ConsoleLog, DeviceRule, FrameError,
+    HEADER_BYTES, Header, Opcode, Request, c_text, reply_len, state_of,
+};
+use super::state::{COUNT, NOTICE_BYTES, Notice, State};
+use crate::sys::error::errno_text;
+use crate::sys::event::{self, Ready};
+use crate::sys::unix::{self, Block, Creds};
+use crate::sys::{SysError, errno};
+use crate::util::blame::Explain;
+use std::cell::Cell;
+use std::ffi::OsString;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use thiserror::Error;
+
+/// How long a monitor may take to answer unless the caller says otherwise.
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The largest console log that is taken from a monitor.
+const LOG_MAX: usize = 64 << 20;
+
+/// Why a monitor could not be asked, or what it said no to.
+#[derive(Debug, Error)]
+pub enum ClientError {
+    /// Nobody listens on the command socket.
+    #[error("container \"{name}\" is not running")]
+    NotRunning {
+        /// The container.
+        name: String,
+    },
+    /// The monitor does not obey this user.
+    #[error("the monitor of \"{name}\" denies {command} to this user")]
+    Denied {
+        /// The container.
+        name: String,
+        /// What was asked.
+        command: &'static str,
+    },
+    /// No answer in time.
+    #[error("the monitor of \"{name}\" did not answer {command} within {ms} ms")]
+    Timeout {
+        /// The container.
+        name: String,
+        /// What was asked.
+        command: &'static str,
+        /// How long it had.
+        ms: u128,
+    },
+    /// The connection ended without an answer: the monitor is ending, or too old for the command.
+    #[error("the monitor of \"{name}\" gave no answer to {command}")]
+    NoReply {
+        /// The container.
+        name: String,
+        /// What was asked.
+        command: &'static str,
+    },
+    /// The monitor answered with an error.
+    #[error("the monitor of \"{name}\" failed {command}: {}", errno_text(*errno))]
+    Failed {
+        /// The container.
+        name: String,
+        /// What was asked.
+        command: &'static str,
+        /// The error number it gave.
+        errno: i32,
+    },
+    /// The answer makes no sense.
+    #[error("the monitor of \"{name}\" gave a malformed answer to {command}")]
+    Malformed {
+        /// The container.
+        name: String,
+        /// What was asked.
+        command: &'static str,
+        /// What is wrong with the frame.
+        #[source]
+        source: FrameError,
+    },
+    /// The socket failed.
+    #[error("cannot ask the monitor of \"{name}\"")]
+    Socket {
+        /// The container.
+        name: String,
+        /// The failed call.
+        #[source]
+        source: SysError,
+    },
+}
+
+impl Explain for ClientError {
+    fn errno(&self) -> Option<i32> {
+        match self {
+            Self::NotRunning { .. } => Some(errno::ECONNREFUSED),
+            Self::Denied { .. } => Some(errno::EPERM),
+            Self::Timeout { .. } => Some(errno::ETIMEDOUT),
+            Self::Failed { errno, .. } => Some(*errno),
+            Self::Socket { source, .. } => Some(source.errno),
+            Self::NoReply { .. } | Self::Malformed { .. } => None,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Denied { .. } => {
+                Some("run this as root or as the user who started the container".to_owned())
+            }
+            Self::Timeout { name, .. } => Some(format!(
+                "see what it is doing: ps -o pid,stat,wchan:20,args -C lxc-start | grep {name}"
+            )),
+            _ => None,
+        }
+    }
+}
+
+type Result<T> = std::result::Result<T, ClientError>;
+
+/// One answer.
+#[derive(Debug)]
+struct Answer {
+    ret: i32,
+    number: i32,
+    data: Vec<u8>,
+    fds: Vec<OwnedFd>,
+}
+
+/// A terminal of the container, ours until the connection is closed.
+#[derive(Debug)]
+pub struct Tty {
+    /// The pty's master.
+    pub master: OwnedFd,
+    /// Its number; 0 is the console.
+    pub number: i32,
+    /// Holds the terminal; end of file here means that the monitor is gone.
+    pub connection: OwnedFd,
+}
+
+/// State and init's pid, as one question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// The state.
+    pub state: State,
+    /// Init's pid in the monitor's pid namespace, while there is one.
+    pub init_pid: Option<i32>,
+}
+
+/// All cgroups of a container.
+#[derive(Debug)]
+pub struct CgroupCtx {
+    /// The host's layout and what is there.
+    pub info: CgroupInfo,
+    /// One directory per hierarchy.
+    pub fds: Vec<OwnedFd>,
+}
+
+/// The way to one container's monitor.
+pub struct Client {
+    address: Vec<u8>,
+    name: String,
+    timeout: Duration,
+    /// A connection whose last answer is complete.
+    idle: Cell<Option<OwnedFd>>,
+}
+
+impl Client {
+    /// The monitor of `name` below `lxcpath`; connects when something is asked.
+    pub fn new(lxcpath: &Path, name: &str) -> Self {
+        Self::at(address::command_socket(lxcpath, name), name)
+    }
+
+    /// The monitor behind an address of /proc/net/unix, without its `@`.
+    pub fn shown(address: &str) -> Self {
+        Self::at(address.as_bytes().to_vec(), address)
+    }
+
+    fn at(address: Vec<u8>, name: &str) -> Self {
+        Self { address, name: name.to_owned(), timeout: DEFAULT_TIMEOUT, idle: Cell::new(None) }
+    }
+
+    /// With another time limit per question.
+    #[must_use]
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// The state; [`State::Stopped`] if nobody listens.
+    pub fn state(&self) -> Result<State> {
+        match self.number(Opcode::GetState) {
+            Ok(n) => state_of(n).ok_or_else(|| self.malformed(Opcode::GetState)),
+            Err(ClientError::NotRunning { .. }) => Ok(State::Stopped),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// State and init's pid in one round trip.
+    pub fn status(&self) -> Result<Status> {
+        let ops = [Opcode::GetState, Opcode::GetInitPid];
+        let [state, pid] = self.pair(ops.map(Request::Plain));
+        let state = match state {
+            Ok(answer) => {
+                state_of(answer.number).ok_or_else(|| self.malformed(Opcode::GetState))?
+            }
+            Err(ClientError::NotRunning { .. }) => State::Stopped,
+            Err(e) => return Err(e),
+        };
+        let init_pid = pid.ok().map(|a| a.number).filter(|pid| *pid > 0);
+        Ok(Status { state, init_pid })
+    }
+
+    /// True unless the monitor denies this user; an absent monitor denies nothing.
+    pub fn may_control(&self) -> bool {
+        !matches!(self.number(Opcode::GetInitPid), Err(ClientError::Denied { .. }))
+    }
+
+    /// Init's pid in our pid namespace, if the monitor shares it.
+    pub fn init_pid(&self) -> Result<i32> {
+        match self.number(Opcode::GetInitPid)? {
+            pid if pid > 0 => Ok(pid),
+            _ => Err(self.no_reply(Opcode::GetInitPid)),
+        }
+    }
+
+    /// A pidfd of init; `None` if the monitor or the kernel has none.
+    pub fn init_pidfd(&self) -> Result<Option<OwnedFd>> {
+        self.maybe_fd(Opcode::GetInitPidfd)
+    }
+
+    /// The CLONE_NEW flags of the container's own namespaces.
+    pub fn clone_flags(&self) -> Result<u32> {
+        self.number(Opcode::GetCloneFlags).map(|n| n as u32)
+    }
+
+    /// A value of the running container's configuration; `None` if unset or not known.
+    pub fn config_item(&self, key: &str) -> Result<Option<String>> {
+        let request = Request::Text(Opcode::GetConfigItem, key.to_owned());
+        match self.text(&request) {
+            Ok(text) => Ok(Some(text)),
+            // LXC says -1 for "no value", which is also "not permitted".
+            Err(ClientError::Denied { .. } | ClientError::Failed { .. }) => Ok(None),
+            // LXC's monitor closes the connection on an unknown key.
+            Err(ClientError::NoReply { .. }) => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// The cgroup of the container in the hierarchy of `controller` (`None`: the first one),
+    /// relative to the hierarchy's root; `None` if it has none there.
+    pub fn cgroup_path(&self, controller: Option<&str>) -> Result<Option<String>> {
+        self.path_of(Opcode::GetCgroup, controller)
+    }
+
+    /// As [`Client::cgroup_path`], of the cgroup that holds the limits.
+    pub fn limit_cgroup_path(&self, controller: Option<&str>) -> Result<Option<String>> {
+        match self.path_of(Opcode::GetLimitCgroup, controller)? {
+            // A monitor from before LXC 4.0.6 does not know the command.
+            None => self.path_of(Opcode::GetCgroup, controller),
+            path => Ok(path),
+        }
+    }
+
+    /// The cgroup directory in the hierarchy of `controller`.
+    pub fn cgroup_fd(&self, controller: &str) -> Result<(OwnedFd, CgroupInfo)> {
+        self.info_fd(Opcode::GetCgroupFd, controller)
+    }
+
+    /// As [`Client::cgroup_fd`], of the cgroup that holds the limits.
+    pub fn limit_cgroup_fd(&self, controller: &str) -> Result<(OwnedFd, CgroupInfo)> {
+        self.info_fd(Opcode::GetLimitCgroupFd, controller)
+    }
+
+    /// The cgroup on a host that has only cgroup2; `None` on others.
+    pub fn cgroup2_fd(&self) -> Result<Option<OwnedFd>> {
+        self.maybe_fd(Opcode::GetCgroup2Fd)
+    }
+
+    /// As [`Client::cgroup2_fd`], of the cgroup that holds the limits.
+    pub fn limit_cgroup2_fd(&self) -> Result<Option<OwnedFd>> {
+        self.maybe_fd(Opcode::GetLimitCgroup2Fd)
+    }
+
+    /// All cgroups of the container.
+    pub fn cgroup_ctx(&self) -> Result<CgroupCtx> {
+        let answer = self.call(&Request::CgroupCtx(CGROUP_CTX_BYTES))?;
+        match CgroupInfo::decode_ctx(&answer.data) {
+            Some((info, n)) if n == answer.fds.len() => Ok(CgroupCtx { info, fds: answer.fds }),
+            _ => Err(self.malformed(Opcode::GetCgroupCtx)),
+        }
+    }
+
+    /// The container's name, for an address that does not tell.
+    pub fn name(&self) -> Result<String> {
+        self.text(&Request::Plain(Opcode::GetName))
+    }
+
+    /// The container path, likewise.
+    pub fn lxcpath(&self) -> Result<PathBuf> {
+        let answer = self.call(&Request::Plain(Opcode::GetLxcpath))?;
+        match answer.data.split_last() {
+            Some((0, path)) if !path.is_empty() && !path.contains(&0) => {
+                Ok(PathBuf::from(OsString::from_vec(path.to_vec())))
+            }
+            _ => Err(self.malformed(Opcode::GetLxcpath)),
+        }
+    }
+
+    /// The systemd scope of the container, if it has one.
+    pub fn systemd_scope(&self) -> Result<Option<String>> {
+        none_on_refusal(self.text(&Request::Plain(Opcode::GetSystemdScope)))
+    }
+
+    /// Asks to be told of the first of `states` that is reached; `keep` survives a reboot of the
+    /// container (LXC's value 2).
+    pub fn watch(&self, states: &[State], keep: bool) -> Result<Watch> {
+        let mut wanted = [0; COUNT];
+        for state in states {
+            wanted[*state as usize] = if keep { 2 } else { 1 };
+        }
+        let deadline = self.deadline();
+        let request = Request::States(wanted);
+        let (answer, connection) = match self.fresh(&request, deadline) {
+            Err(ClientError::NotRunning { .. }) if states.contains(&State::Stopped) => {
+                return Ok(Watch::Reached(State::Stopped));
+            }
+            done => done?,
+        };
+        Ok(match state_of(answer.number) {
+            Some(state) => Watch::Reached(state),
+            None => Watch::Pending(StateStream { connection }),
+        })
+    }
+
+    /// Has the monitor kill the container with its stop signal and waits until the monitor has
+    /// closed the connection; `false` if that did not happen before `deadline`.
+    pub fn stop(&self, deadline: Option<Instant>) -> Result<bool> {
+        let op = Opcode::Stop;
+        let connection = match self.connect(deadline) {
+            Err(ClientError::NotRunning { .. }) => return Ok(true),
+            done => done?,
+        };
+        self.send(&connection, &Request::Plain(op), &[])?;
+        match self.receive(connection.as_fd(), op, deadline) {
+            Ok(answer) => self.check(op, answer).map(|_| true),
+            Err(ClientError::NoReply { .. } | ClientError::NotRunning { .. }) => Ok(true),
+            Err(ClientError::Timeout { .. }) => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Freezes the container; the monitor waits `seconds` for it, -1 for ever.
+    pub fn freeze(&self, seconds: i32) -> Result<()> {
+        self.with_seconds(Opcode::Freeze, seconds)
+    }
+
+    /// Thaws the container, likewise.
+    pub fn unfreeze(&self, seconds: i32) -> Result<()> {
+        self.with_seconds(Opcode::Unfreeze, seconds)
+    }
+
+    /// Tells the monitor of a state that the caller has brought about (a freeze on version 1).
+    pub fn announce(&self, state: State) -> Result<()> {
+        self.call(&Request::Number(Opcode::ServeStateClients, state.number())).map(drop)
+    }
+
+    /// A terminal: 0 is the console, -1 the first free one.
+    pub fn tty(&self, number: i32) -> Result<Tty> {
+        let op = Opcode::GetTtyFd;
+        let (mut answer, connection) = self.fresh(&Request::Number(op, number), self.deadline())?;
+        match answer.fds.pop() {
+            Some(master) => Ok(Tty { master, number: answer.number, connection }),
+            // LXC answers a busy terminal with -EBADF, older ones with nothing.
+            None => Err(self.failed(op, errno::EBUSY)),
+        }
+    }
+
+    /// The console's ring buffer; ENODATA when it is empty, EFAULT when there is none.
+    pub fn console_log(&self, what: ConsoleLog) -> Result<Vec<u8>> {
+        self.call(&Request::ConsoleLog(what)).map(|answer| answer.data)
+    }
+
+    /// The root of the container's devpts, if the monitor has it.
+    pub fn devpts_fd(&self) -> Result<Option<OwnedFd>> {
+        self.maybe_fd(Opcode::GetDevptsFd)
+    }
+
+    /// The seccomp notify descriptor, if there is one.
+    pub fn seccomp_notify_fd(&self) -> Result<Option<OwnedFd>> {
+        self.maybe_fd(Opcode::GetSeccompNotifyFd)
+    }
+
+    /// Hands the monitor a seccomp notify descriptor to answer.
+    pub fn add_seccomp_listener(&self, notify: BorrowedFd<'_>) -> Result<()> {
+        let op = Opcode::SeccompNotifyAddListener;
+        let deadline = self.deadline();
+        let connection = self.connect(deadline)?;
+        self.send(&connection, &Request::Number(op, 0), &[])?;
+        // In a message of its own, with one byte to carry it, as LXC's server expects.
+        unix::send(connection.as_fd(), &[0], &[notify], None, Block::DontWait)
+            .map_err(|e| self.socket(e))?;
+        let answer = self.receive(connection.as_fd(), op, deadline)?;
+        self.check(op, answer).map(drop)
+    }
+
+    /// Adds a rule to the container's device program.
+    pub fn add_device_rule(&self, rule: DeviceRule) -> Result<()> {
+        self.call(&Request::Device(rule)).map(drop)
+    }
+
+    /// One question over an idle or a new connection.
+    fn call(&self, request: &Request) -> Result<Answer> {
+        let deadline = self.deadline();
+        if let Some(connection) = self.idle.take() {
+            let answer = self.exchange(&connection, request, deadline);
+            match answer {
+                // The monitor was one of LXC's and closed it, or has been replaced.
+                Err(ClientError::NoReply { .. } | ClientError::NotRunning { .. }) => {}
+                _ => {
+                    self.idle.set(answer.is_ok().then_some(connection));
+                    return answer;
+                }
+            }
+        }
+        let (answer, connection) = self.fresh(request, deadline)?;
+        self.idle.set(Some(connection));
+        Ok(answer)
+    }
+
+    /// One question over a connection of its own, which is given back.
+    fn fresh(&self, request: &Request, deadline: Option<Instant>) -> Result<(Answer, OwnedFd)> {
+        let connection = self.connect(deadline)?;
+        let answer = self.exchange(&connection, request, deadline)?;
+        Ok((answer, connection))
+    }
+
+    /// Two questions sent at once. A monitor that closes after the first is asked again.
+    fn pair(&self, requests: [Request; 2]) -> [Result<Answer>; 2] {
+        let deadline = self.deadline();
+        let first = (|| {
+            let connection = self.connect(deadline)?;
+            let frames = requests.iter().flat_map(Request::encode).collect::<Vec<_>>();
+            self.send_frame(&connection, &frames, &[])?;
+            let op = requests[0].opcode();
+            let answer = self.receive(connection.as_fd(), op, deadline)?;
+            self.check(op, answer).map(|answer| (answer, connection))
+        })();
+        let (first, connection) = match first {
+            Ok(done) => done,
+            Err(e) => {
+                let op = requests[1].opcode();
+                return [Err(e), Err(self.no_reply(op))];
+            }
+        };
+        let op = requests[1].opcode();
+        let second = match self.receive(connection.as_fd(), op, deadline) {
+            Ok(answer) => {
+                self.idle.set(Some(connection));
+                self.check(op, answer)
+            }
+            Err(ClientError::NoReply { .. } | ClientError::NotRunning { .. }) => {
+                self.call(&requests[1])
+            }
+            Err(e) => Err(e),
+        };
+        [Ok(first), second]
+    }
+
+    fn exchange(
+        &self,
+        connection: &OwnedFd,
+        request: &Request,
+        deadline: Option<Instant>,
+    ) -> Result<Answer> {
+        self.send(connection, request, &[])?;
+        let answer = self.receive(connection.as_fd(), request.opcode(), deadline)?;
+        self.check(request.opcode(), answer)
+    }
+
+    fn connect(&self, deadline: Option<Instant>) -> Result<OwnedFd> {
+        unix::connect_abstract(&self.address, deadline).map_err(|e| match e.errno {
+            errno::EAGAIN => self.timeout(Opcode::GetState),
+            _ => self.socket(e),
+        })
+    }
+
+    fn send(&self, to: &OwnedFd, request: &Request, fds: &[BorrowedFd<'_>]) -> Result<()> {
+        self.send_frame(to, &request.encode(), fds)
+    }
+
+    fn send_frame(&self, to: &OwnedFd, frame: &[u8], fds: &[BorrowedFd<'_>]) -> Result<()> {
+        // At most 8 KiB and an empty socket buffer: it is taken whole or not at all.
+        match unix::send(to.as_fd(), frame, fds, Some(Creds::own()), Block::DontWait) {
+            Ok(n) if n == frame.len() => Ok(()),
+            Ok(_) => Err(self.socket(SysError::new("sendmsg", "", errno::EIO))),
+            Err(e) => Err(self.socket(e)),
+        }
+    }
+
+    fn receive(
+        &self,
+        from: BorrowedFd<'_>,
+        op: Opcode,
+        deadline: Option<Instant>,
+    ) -> Result<Answer> {
+        let row = op.row();
+        let mut bytes = [0; HEADER_BYTES];
+        let mut fds = Vec::new();
+        let mut have = 0;
+        while have < bytes.len() {
+            let got =
+                self.receive_some(from, &mut bytes[have..], row.reply.max_fds(), op, deadline)?;
+            if got.fds_lost {
+                return Err(self.socket(SysError::new("recvmsg", "SCM_RIGHTS", errno::EMFILE)));
+            }
+            fds.extend(got.fds);
+            have += got.len;
+        }
+        let header = Header::decode(&bytes);
+        let len = reply_len(row, &header).map_err(|e| self.bad_frame(op, e))?;
+        if len > LOG_MAX {
+            let error = FrameError::Length { what: row.name, len: header.datalen };
+            return Err(self.bad_frame(op, error));
+        }
+        let mut data = Vec::new();
+        while data.len() < len {
+            // Grows with what really comes, not with what is announced.
+            let start = data.len();
+            data.resize(len.min(start + 64 * 1024), 0);
+            let got = self.receive_some(from, &mut data[start..], 0, op, deadline)?;
+            data.truncate(start + got.len);
+        }
+        Ok(Answer { ret: header.first, number: header.number(), data, fds })
+    }
+
+    /// At least one byte, or the reason why none came.
+    fn receive_some(
+        &self,
+        from: BorrowedFd<'_>,
+        buf: &mut [u8],
+        max_fds: usize,
+        op: Opcode,
+        deadline: Option<Instant>,
+    ) -> Result<unix::Received> {
+        loop {
+            let ready = event::poll(from, Ready::READ, deadline).map_err(|e| self.socket(e))?;
+            if !ready.read && !ready.hangup {
+                return Err(self.timeout(op));
+            }
+            match unix::recv(from, buf, max_fds, Block::DontWait) {
+                Ok(got) if got.len == 0 => return Err(self.no_reply(op)),
+                Ok(got) => return Ok(got),
+                Err(e) if e.is(errno::EAGAIN) => {}
+                // The monitor went away, or closed with requests of ours unread.
+                Err(e) if e.is(errno::ECONNRESET) => return Err(self.no_reply(op)),
+                Err(e) => return Err(self.socket(e)),
+            }
+        }
+    }
+
+    /// Turns a negative `ret` into an error.
+    fn check(&self, op: Opcode, answer: Answer) -> Result<Answer> {
+        match answer.ret {
+            n if n >= 0 => Ok(answer),
+            // LXC gives -1 for a rule it could not load, not for lack of permission.
+            n if n == -errno::EPERM && op != Opcode::AddBpfDeviceCgroup => {
+                Err(ClientError::Denied { name: self.name.clone(), command: op.row().name })
+            }
+            n => Err(self.failed(op, n.saturating_neg())),
+        }
+    }
+
+    fn number(&self, op: Opcode) -> Result<i32> {
+        self.call(&Request::Plain(op)).map(|answer| answer.number)
+    }
+
+    fn text(&self, request: &Request) -> Result<String> {
+        let answer = self.call(request)?;
+        match c_text(&answer.data) {
+            Some(text) => Ok(text.to_owned()),
+            None => Err(self.malformed(request.opcode())),
+        }
+    }
+
+    fn path_of(&self, op: Opcode, controller: Option<&str>) -> Result<Option<String>> {
+        let request = match controller {
+            Some(controller) => Request::Text(op, controller.to_owned()),
+            None => Request::Plain(op),
+        };
+        none_on_refusal(self.text(&request))
+    }
+
+    fn maybe_fd(&self, op: Opcode) -> Result<Option<OwnedFd>> {
+        match self.call(&Request::Plain(op)) {
+            Ok(mut answer) => Ok(answer.fds.pop()),
+            Err(e) => none_on_refusal(Err(e)),
+        }
+    }
+
+    fn info_fd(&self, op: Opcode, controller: &str) -> Result<(OwnedFd, CgroupInfo)> {
+        let request = Request::CgroupFd(op, controller.to_owned(), CGROUP_FD_BYTES);
+        let mut answer = self.call(&request)?;
+        match (answer.fds.pop(), CgroupInfo::decode_fd(&answer.data)) {
+            (Some(fd), Some(info)) => Ok((fd, info)),
+            _ => Err(self.malformed(op)),
+        }
+    }
+
+    fn with_seconds(&self, op: Opcode, seconds: i32) -> Result<()> {
+        // The answer comes when it is done, so the wait is part of the time limit.
+        let deadline = u64::try_from(seconds)
+            .ok()
+            .and_then(|s| self.deadline()?.checked_add(Duration::from_secs(s)));
+        self.fresh(&Request::Number(op, seconds), deadline).map(drop)
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        Instant::now().checked_add(self.timeout)
+    }
+
+    fn socket(&self, source: SysError) -> ClientError {
+        match source.errno {
+            errno::ECONNREFUSED | errno::EPIPE | errno::ECONNRESET => {
+                ClientError::NotRunning { name: self.name.clone() }
+            }
+            _ => ClientError::Socket { name: self.name.clone(), source },
+        }
+    }
+
+    fn timeout(&self, op: Opcode) -> ClientError {
+        let ms = self.timeout.as_millis();
+        ClientError::Timeout { name: self.name.clone(), command: op.row().name, ms }
+    }
+
+    fn no_reply(&self, op: Opcode) -> ClientError {
+        ClientError::NoReply { name: self.name.clone(), command: op.row().name }
+    }
+
+    fn failed(&self, op: Opcode, errno: i32) -> ClientError {
+        ClientError::Failed { name: self.name.clone(), command: op.row().name, errno }
+    }
+
+    fn malformed(&self, op: Opcode) -> ClientError {
+        self.bad_frame(op, FrameError::Malformed { what: op.row().name })
+    }
+
+    fn bad_frame(&self, op: Opcode, source: FrameError) -> ClientError {
+        ClientError::Malformed { name: self.name.clone(), command: op.row().name, source }
+    }
+}
+
+/// `None` where a monitor says that it has no such thing, or does not know the command.
+fn none_on_refusal<T>(result: Result<T>) -> Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(ClientError::Failed { .. } | ClientError::NoReply { .. }) => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// The answer to [`Client::watch`].
+#[derive(Debug)]
+pub enum Watch {
+    /// The container is in this wanted state already.
+    Reached(State),
+    /// It will be told.
+    Pending(StateStream),
+}
+
+/// A connection on which the monitor announces a state once.
+#[derive(Debug)]
+pub struct StateStream {
+    connection: OwnedFd,
+}
+
+impl StateStream {
+    /// The announced state; the end of the monitor is [`State::Stopped`]; `None` at the deadline.
+    pub fn next(self, deadline: Option<Instant>) -> std::result::Result<Option<State>, SysError> {
+        let mut bytes = [0; NOTICE_BYTES];
+        let mut have = 0;
+        while have < bytes.len() {
+            let ready = event::poll(self.connection.as_fd(), Ready::READ, deadline)?;
+            if !ready.read && !ready.hangup {
+                return Ok(None);
+            }
+            match unix::recv(self.connection.as_fd(), &mut bytes[have..], 0, Block::DontWait) {
+                Ok(got) if got.len == 0 => return Ok(Some(State::Stopped)),
+                Ok(got) => have += got.len,
+                Err(e) if e.is(errno::EAGAIN) => {}
+                Err(e) if e.is(errno::ECONNRESET) => return Ok(Some(State::Stopped)),
+                Err(e) => return Err(e),
+            }
+        }
+        match Notice::decode(&bytes) {
+            Some(Notice::State(state)) => Ok(Some(state)),
+            _ => Err(SysError::new("recvmsg", "state notification", errno::EBADMSG)),
+        }
+    }
+}
+
+impl AsFd for StateStream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.connection.as_fd()
+    }
+}

@@ -1,5 +1,14 @@
-//! Being written.
+//! The command socket of a container's monitor, from both sides: LXC's names, structures and
+//! numbers, so that its tools manage our containers and ours its.
+//!
+//! [`proto`] has the table of commands, [`client`] asks, [`server`] answers through the trait
+//! [`server::Container`], [`state`] are the states and their announcements.
+
+pub mod address;
 pub mod client;
 pub mod proto;
 pub mod server;
 pub mod state;
+
+#[cfg(test)]
+mod proto_tests;

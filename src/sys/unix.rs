@@ -11,7 +11,7 @@ use super::error::{At, Result, SysError};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
 use std::mem::size_of;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The most descriptors one message may carry here; the kernel's own bound is 253.
 pub const MAX_FDS: usize = 64;
@@ -95,19 +95,19 @@ pub fn listen_abstract(name: &[u8], backlog: i32) -> Result<OwnedFd> {
     Ok(fd)
 }
 
-/// Connects to an abstract name; a full backlog is waited for at most `timeout` (then EAGAIN).
+/// Connects to an abstract name; EAGAIN if its backlog is still full at the deadline.
 ///
-/// The socket is blocking; give [`Block::DontWait`] to keep to a deadline.
-pub fn connect_abstract(name: &[u8], timeout: Option<Duration>) -> Result<OwnedFd> {
-    let fd = stream(SocketFlags::CLOEXEC)?;
-    if timeout.is_some() {
-        sockopt::set_socket_timeout(&fd, sockopt::Timeout::Send, timeout)
-            .at("setsockopt", || "SO_SNDTIMEO")?;
-    }
+/// The socket is non-blocking: nothing that is done with it later can hang.
+pub fn connect_abstract(name: &[u8], deadline: Option<Instant>) -> Result<OwnedFd> {
+    let fd = stream(SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
     let address = address(name)?;
     loop {
         match rustix::net::connect(&fd, &address) {
             Err(rustix::io::Errno::INTR) => {}
+            // A full backlog cannot be polled for.
+            Err(rustix::io::Errno::AGAIN) if deadline.is_none_or(|d| Instant::now() < d) => {
+                super::event::sleep(Duration::from_millis(5));
+            }
             done => return done.at("connect", || shown(name)).map(|()| fd),
         }
     }
@@ -322,6 +322,12 @@ pub fn recv(
     Ok(out)
 }
 
+/// True if `fd` is a pipe or fifo.
+pub fn is_fifo(fd: BorrowedFd<'_>) -> Result<bool> {
+    let stat = rustix::fs::fstat(fd).at("fstat", || "")?;
+    Ok(rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::Fifo)
+}
+
 impl Block {
     fn raw(self) -> i32 {
         match self {
@@ -390,7 +396,6 @@ fn address(name: &[u8]) -> Result<SocketAddrUnix> {
 
 /// `@name`, as /proc/net/unix shows it.
 fn shown(name: &[u8]) -> String {
-    let name = name.strip_suffix(b"\0").unwrap_or(name);
     format!("@{}", String::from_utf8_lossy(name))
 }
 
@@ -460,14 +465,14 @@ mod tests {
     }
 
     #[test]
-    fn abstract_names_count_their_trailing_nul() {
+    fn abstract_names_count_every_byte() {
         let name = format!("lxcbox-test-{}/command\0", std::process::id());
         let listener = listen_abstract(name.as_bytes(), 4).unwrap();
         assert!(listen_abstract(name.as_bytes(), 4).unwrap_err().is(libc::EADDRINUSE));
         let shorter = &name.as_bytes()[..name.len() - 1];
         assert!(connect_abstract(shorter, None).unwrap_err().is(libc::ECONNREFUSED));
         assert!(accept(listener.as_fd()).unwrap().is_none());
-        let client = connect_abstract(name.as_bytes(), Some(Duration::from_secs(1))).unwrap();
+        let client = connect_abstract(name.as_bytes(), Some(Instant::now())).unwrap();
         let server = accept(listener.as_fd()).unwrap().unwrap();
         send(client.as_fd(), b"x", &[], Some(Creds::own()), Block::Wait).unwrap();
         let mut buf = [0; 8];
