@@ -29,6 +29,7 @@ macro_rules! applets {
 
 applets! {
     config
+    create
     init
 }
 

@@ -1,1 +1,430 @@
-//! Being written.
+//! Making a container: directory, config, root file system, template; undone whole when any of it
+//! fails, also by a signal. A kill -9 leaves the unlocked marker, by which the next tool knows.
+
+use super::lock::{Lock, LockError, Partial, partial};
+use super::template::{Interrupts, Mapped, Run, Template, TemplateError, run};
+use super::{Container, destroy};
+use crate::config::document::{self, Loaded};
+use crate::config::embedded::DEFAULT_CONF;
+use crate::config::keys::Options;
+use crate::config::{Config, ConfigError, IdKind, IdMapEntry, Origin, Sourced};
+use crate::idmap::{IdMap, IdMapError, Writer, plan_writer, user_namespace};
+use crate::sys::lock::{Wait, create_marker};
+use crate::sys::{SysError, cred, dirs, errno, fd};
+use crate::util::blame::Explain;
+use crate::util::sha1;
+use std::ffi::OsString;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+/// What is to be made.
+pub struct Request<'a> {
+    /// Which container.
+    pub container: &'a Container,
+    /// `-f`; `None` is the host's default.
+    pub config: Option<&'a Path>,
+    /// `None` makes the directory and the config only.
+    pub template: Option<&'a Template>,
+    /// Words for the template.
+    pub args: &'a [OsString],
+    /// `--dir`: where the root file system is, instead of in the container's directory.
+    pub rootfs: Option<&'a Path>,
+    /// The template is to be silent.
+    pub quiet: bool,
+}
+
+/// Why there is no container.
+#[derive(Debug, thiserror::Error)]
+pub enum CreateError {
+    /// It is there.
+    #[error("container already exists")]
+    Exists,
+    /// Another lxc-create is making it.
+    #[error("another lxc-create is making it just now")]
+    InProgress,
+    /// The container path cannot be made.
+    #[error("making the container path {0:?}")]
+    Lxcpath(PathBuf, #[source] SysError),
+    /// The container's directory or something in it cannot be made.
+    #[error("making {0:?}")]
+    Make(PathBuf, #[source] SysError),
+    /// An `lxc.rootfs.path` from the config that is not there.
+    #[error("the root file system {path:?} does not exist")]
+    NoRootfs {
+        /// As configured.
+        path: PathBuf,
+        /// Where.
+        origin: Option<Origin>,
+    },
+    /// `lxc.idmap` and no way to run a template under it.
+    #[error("container ids cannot be mapped for the template: every id is in use")]
+    NoFreeId,
+    /// The lock.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The config.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The map.
+    #[error(transparent)]
+    IdMap(#[from] IdMapError),
+    /// The template.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+    /// Waiting for signals.
+    #[error("preparing for signals")]
+    Signals(#[source] SysError),
+}
+
+impl Explain for CreateError {
+    fn errno(&self) -> Option<i32> {
+        match self {
+            Self::Lxcpath(_, e) | Self::Make(_, e) | Self::Signals(e) => Some(e.errno),
+            Self::Lock(e) => e.errno(),
+            Self::Config(e) => e.errno(),
+            Self::IdMap(e) => e.errno(),
+            Self::Template(e) => e.errno(),
+            Self::Exists | Self::InProgress | Self::NoRootfs { .. } | Self::NoFreeId => None,
+        }
+    }
+
+    fn origin(&self) -> Option<&Origin> {
+        match self {
+            Self::Config(e) => e.origin(),
+            Self::IdMap(e) => e.origin(),
+            Self::NoRootfs { origin, .. } => origin.as_ref(),
+            _ => None,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Exists => Some("lxc-destroy removes it, lxc-ls lists what there is".into()),
+            Self::Lock(e) => e.hint(),
+            Self::Config(e) => e.hint(),
+            Self::IdMap(e) => e.hint(),
+            Self::Template(e) => e.hint(),
+            _ => None,
+        }
+    }
+}
+
+impl CreateError {
+    /// The signal that ended it, if one did.
+    pub fn interrupted(&self) -> Option<i32> {
+        match self {
+            Self::Template(TemplateError::Interrupted(signal)) => Some(*signal),
+            _ => None,
+        }
+    }
+}
+
+/// A container that was made, and what should be said about its config.
+pub struct Created {
+    /// Warnings of the config's loader.
+    pub warnings: Vec<String>,
+}
+
+/// Makes a container.
+///
+/// # Errors
+/// Whatever fails: nothing is left of it then, except what was there before.
+pub fn create(request: &Request<'_>) -> Result<Created, CreateError> {
+    let container = request.container;
+    dirs::make_all(container.lxcpath(), 0o755)
+        .map_err(|e| CreateError::Lxcpath(container.lxcpath().to_owned(), e))?;
+    let lock = Lock::acquire(container, Wait::No)?;
+    let result = create_locked(request);
+    if !dirs::exists(&container.dir()) {
+        lock.remove();
+    }
+    result
+}
+
+fn create_locked(request: &Request<'_>) -> Result<Created, CreateError> {
+    let container = request.container;
+    let interrupts = Interrupts::hold().map_err(CreateError::Signals)?;
+    clear_the_way(container)?;
+    let mut loaded = load_base(request.config)?;
+    let map = IdMap::from_config(&loaded.config)?;
+    let mut undo = Undo { created: Vec::new() };
+    make_directory(container, map.as_ref(), &mut undo)?;
+    let warnings = std::mem::take(&mut loaded.warnings);
+
+    if request.template.is_none() && loaded.config.rootfs.path.is_none() {
+        undo.add(container.config_file());
+        loaded.save(&container.config_file())?;
+        interrupts.check()?;
+        undo.disarm();
+        return Ok(Created { warnings });
+    }
+
+    let marker_path = container.dir().join("partial");
+    let marker = create_marker(&marker_path).map_err(|e| made(&marker_path, e))?;
+    undo.add(marker_path);
+    let rootfs = make_rootfs(request, &mut loaded, map.as_ref(), &mut undo)?;
+    undo.add(container.config_file());
+    loaded.save(&container.config_file())?;
+    if let Some(template) = request.template {
+        run_template(request, template, &rootfs, &loaded.config, &interrupts)?;
+    }
+    let warnings = finish(request, warnings)?;
+    interrupts.check()?;
+    undo.disarm();
+    remove_marker(container, marker)?;
+    Ok(Created { warnings })
+}
+
+fn made(path: &Path, e: SysError) -> CreateError {
+    CreateError::Make(path.to_owned(), e)
+}
+
+/// What is there already: a container, a creation under way, or the rest of one that was killed,
+/// which is removed.
+fn clear_the_way(container: &Container) -> Result<(), CreateError> {
+    match partial(container).map_err(|e| made(&container.dir(), e))? {
+        Partial::Running => Err(CreateError::InProgress),
+        Partial::Aborted => {
+            log::info!("removing what an aborted lxc-create left in {:?}", container.dir());
+            let removed = crate::sys::rmtree::remove(&container.dir());
+            removed.map_err(|mut errors| made(&container.dir(), errors.remove(0)))
+        }
+        Partial::None if dirs::exists(&container.config_file()) => Err(CreateError::Exists),
+        Partial::None => Ok(()),
+    }
+}
+
+/// The config that a new container begins with. Without `-f` and without a file of the host's our
+/// own default serves.
+fn load_base(config: Option<&Path>) -> Result<Loaded, CreateError> {
+    let options = Options::default();
+    if let Some(path) = config {
+        return Ok(document::load(path, &options)?);
+    }
+    let path = super::system()?.default_config();
+    match document::load(&path, &options) {
+        Err(ConfigError::Read { cause, .. }) if cause.is(errno::ENOENT) => Ok(document::parse(
+            DEFAULT_CONF.into(),
+            Path::new("default.conf (built in)"),
+            &options,
+        )?),
+        other => Ok(other?),
+    }
+}
+
+/// `LXCPATH/NAME`, 0770, owned by the container's root when ids are mapped.
+fn make_directory(
+    container: &Container,
+    map: Option<&IdMap>,
+    undo: &mut Undo,
+) -> Result<(), CreateError> {
+    let dir = container.dir();
+    match dirs::make(&dir, 0o770) {
+        Ok(()) => undo.add(dir.clone()),
+        // A directory without a config, prepared by somebody: only what we add is ours to remove.
+        Err(e) if e.is(errno::EEXIST) => {}
+        Err(e) => return Err(made(&dir, e)),
+    }
+    chown_to_root(&dir, map)
+}
+
+fn chown_to_root(path: &Path, map: Option<&IdMap>) -> Result<(), CreateError> {
+    if let (Some((Some(uid), Some(gid))), 0) = (map.map(IdMap::root), cred::euid()) {
+        dirs::chown(path, uid.0, gid.0).map_err(|e| made(path, e))?;
+    }
+    Ok(())
+}
+
+/// The directory of the root file system, and its line in the config. One that the config names
+/// has to be there.
+fn make_rootfs(
+    request: &Request<'_>,
+    loaded: &mut Loaded,
+    map: Option<&IdMap>,
+    undo: &mut Undo,
+) -> Result<PathBuf, CreateError> {
+    if let (Some(path), None) = (&loaded.config.rootfs.path, request.rootfs) {
+        if !dirs::exists(path) {
+            let origin = loaded.config.origin("lxc.rootfs.path").cloned();
+            return Err(CreateError::NoRootfs { path: path.clone(), origin });
+        }
+        return Ok(path.clone());
+    }
+    let path = request.rootfs.map_or_else(|| request.container.rootfs_dir(), Path::to_owned);
+    match dirs::make(&path, 0o755) {
+        Ok(()) => undo.add(path.clone()),
+        Err(e) if e.is(errno::EEXIST) => {}
+        Err(e) => return Err(made(&path, e)),
+    }
+    chown_to_root(&path, map)?;
+    let value = format!("dir:{}", path.display());
+    loaded.set("lxc.rootfs.path", &value, &Options::default())?;
+    Ok(path)
+}
+
+fn run_template(
+    request: &Request<'_>,
+    template: &Template,
+    rootfs: &Path,
+    config: &Config,
+    interrupts: &Interrupts,
+) -> Result<(), CreateError> {
+    let mapped = mapped(config)?;
+    if let Some(mapped) = &mapped {
+        // The template appends to it as the root of the namespace.
+        let (uid, gid) = mapped.map.root();
+        if let (Some(uid), Some(gid), 0) = (uid, gid, cred::euid()) {
+            let file = request.container.config_file();
+            dirs::chown(&file, uid.0, gid.0).map_err(|e| made(&file, e))?;
+        }
+    }
+    let job = Run {
+        template,
+        container: request.container,
+        rootfs,
+        args: request.args,
+        mapped: mapped.as_ref(),
+        quiet: request.quiet,
+    };
+    Ok(run(&job, interrupts)?)
+}
+
+/// The container's map with the caller's own ids added at the first free numbers, so that the
+/// template can give files back to the caller (`--mapped-uid`), and a namespace that has it.
+fn mapped(config: &Config) -> Result<Option<Mapped>, CreateError> {
+    let Some(map) = IdMap::from_config(config)? else { return Ok(None) };
+    let (euid, egid) = (cred::euid(), cred::egid());
+    let mut extended = Config { idmap: config.idmap.clone(), ..Config::default() };
+    let mut caller = |kind, host| -> Result<u32, CreateError> {
+        if let Some(id) = map.to_ns(kind, crate::idmap::HostId(host)) {
+            return Ok(id.0);
+        }
+        let free = first_free(&map, kind).ok_or(CreateError::NoFreeId)?;
+        let value = IdMapEntry { kind, ns: free, host, range: 1 };
+        extended.idmap.push(Sourced { value, origin: Origin::label("lxc-create") });
+        Ok(free)
+    };
+    let caller = (caller(IdKind::Uid, euid)?, caller(IdKind::Gid, egid)?);
+    let map = IdMap::from_config(&extended)?.ok_or(CreateError::NoFreeId)?;
+    let search = ["/usr/bin", "/bin", "/usr/local/bin", "/usr/sbin"].map(PathBuf::from);
+    let writer: Writer = plan_writer(&map, euid, egid, &search)?;
+    let namespace = user_namespace(&map, &writer)?;
+    Ok(Some(Mapped { map, namespace, caller }))
+}
+
+/// The lowest container id that nothing is mapped to.
+fn first_free(map: &IdMap, kind: IdKind) -> Option<u32> {
+    let mut free = 0u32;
+    let mut extents = map.extents(kind).to_vec();
+    extents.sort_by_key(|extent| extent.ns.0);
+    for extent in extents {
+        if free < extent.ns.0 {
+            break;
+        }
+        free = free.max(extent.ns.0.checked_add(extent.count)?);
+    }
+    Some(free)
+}
+
+/// Reads what the template wrote, and puts the comments on top that LXC puts there.
+fn finish(request: &Request<'_>, warnings: Vec<String>) -> Result<Vec<String>, CreateError> {
+    let file = request.container.config_file();
+    let Some(template) = request.template else { return Ok(warnings) };
+    let mut text = header(template, request.args)?.into_bytes();
+    text.extend(fd::read(&file).map_err(|e| made(&file, e))?);
+    let loaded = document::parse(text, &file, &Options::default())?;
+    if cred::euid() == 0 {
+        // The template may have run as the container's root; the config is the caller's.
+        dirs::chown(&file, cred::euid(), cred::egid()).map_err(|e| made(&file, e))?;
+    }
+    loaded.save(&file)?;
+    Ok(loaded.warnings)
+}
+
+fn header(template: &Template, args: &[OsString]) -> Result<String, CreateError> {
+    let mut parameters = String::new();
+    for arg in args {
+        // An argument with a line break must not become a line of the config.
+        let arg = arg.to_string_lossy().replace(|c: char| c.is_control(), " ");
+        parameters.push(' ');
+        parameters.push_str(&arg);
+    }
+    Ok(format!(
+        "# Template used to create this container: {}\n\
+         # Parameters passed to the template:{parameters}\n\
+         # Template script checksum (SHA-1): {}\n\
+         # For additional config options, please look at lxc.container.conf(5)\n\n\
+         # Uncomment the following line to support nesting containers:\n\
+         #lxc.include = {}/lxc/config/nesting.conf\n\
+         # (Be aware this has security implications)\n\n",
+        template.label(),
+        sha1::hex(&template.text()?),
+        crate::config::path::DATADIR,
+    ))
+}
+
+/// Removed before its lock is let go: nobody can see it unlocked.
+fn remove_marker(container: &Container, marker: OwnedFd) -> Result<(), CreateError> {
+    let path = container.dir().join("partial");
+    let removed = dirs::unlink(&path).map_err(|e| made(&path, e));
+    drop(marker);
+    removed
+}
+
+/// What was made so far; removed again when dropped, last first.
+struct Undo {
+    created: Vec<PathBuf>,
+}
+
+impl Undo {
+    fn add(&mut self, path: PathBuf) {
+        self.created.push(path);
+    }
+
+    fn disarm(&mut self) {
+        self.created.clear();
+    }
+}
+
+impl Drop for Undo {
+    fn drop(&mut self) {
+        for path in self.created.iter().rev() {
+            if let Err(errors) = destroy::remove_tree(path) {
+                for e in errors {
+                    log::error!("undoing the creation: {e}");
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(lines: &[(IdKind, u32, u32)]) -> IdMap {
+        let mut config = Config::default();
+        for &(kind, ns, range) in lines {
+            let value = IdMapEntry { kind, ns, host: ns + 100_000, range };
+            config.idmap.push(Sourced { value, origin: Origin::label("test") });
+        }
+        IdMap::from_config(&config).unwrap().unwrap()
+    }
+
+    #[test]
+    fn the_caller_gets_the_first_id_that_is_free() {
+        use IdKind::{Gid, Uid};
+        let map = map(&[(Uid, 0, 65536), (Gid, 10, 10), (Gid, 0, 5), (Gid, 5, 1)]);
+        assert_eq!(first_free(&map, Uid), Some(65536));
+        assert_eq!(first_free(&map, Gid), Some(6));
+    }
+
+    #[test]
+    fn the_header_is_comments_only() {
+        let template = Template::find("host").unwrap();
+        let args = ["--x".into(), "a\nlxc.hook.start = evil".into()];
+        let text = header(&template, &args).unwrap();
+        assert!(text.lines().all(|line| line.is_empty() || line.starts_with('#')), "{text}");
+        assert!(text.contains("# Parameters passed to the template: --x a lxc.hook"), "{text}");
+    }
+}

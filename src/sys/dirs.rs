@@ -72,7 +72,35 @@ pub fn is_readable_file(path: &Path) -> bool {
     path.is_file() && rustix::fs::access(path, rustix::fs::Access::READ_OK).is_ok()
 }
 
+/// An unnamed file in memory with this content, open for reading and writing.
+pub fn memory_file(name: &str, content: &[u8]) -> Result<OwnedFd> {
+    use std::os::fd::AsFd;
+    let flags = rustix::fs::MemfdFlags::CLOEXEC;
+    let file = rustix::fs::memfd_create(name, flags).at("memfd_create", || name.to_owned())?;
+    super::fd::write_all(file.as_fd(), content)?;
+    Ok(file)
+}
+
+/// Owner and group of `path` itself, not of what a link names.
+pub fn chown(path: &Path, uid: u32, gid: u32) -> Result<()> {
+    std::os::unix::fs::lchown(path, Some(uid), Some(gid))
+        .at("lchown", || format!("{path:?}, {uid}, {gid}"))
+}
+
+/// Makes one directory with exactly this mode, whatever the umask. EEXIST when it is there.
+pub fn make(path: &Path, mode: u32) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let operand = || format!("{path:?}");
+    fs::DirBuilder::new().mode(mode).create(path).at("mkdir", operand)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).at("chmod", operand)
+}
+
 /// True if `path` is a regular file that this process may execute.
 pub fn is_executable_file(path: &Path) -> bool {
     path.is_file() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok()
+}
+
+/// Removes a file or a link.
+pub fn unlink(path: &Path) -> Result<()> {
+    fs::remove_file(path).at("unlink", || format!("{path:?}"))
 }

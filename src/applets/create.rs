@@ -1,0 +1,146 @@
+//! lxc-create.
+
+use super::Applet;
+use crate::container::Container;
+use crate::container::create::{self, CreateError, Request};
+use crate::container::template::Template;
+use crate::ui::args::{flag, get, get_text, rest, shared, value};
+use crate::ui::{Context, Failure, help, report};
+use clap::{ArgMatches, Command};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// The registry's entry.
+pub const APPLET: Applet = Applet { name: "lxc-create", about: "makes a container", command, run };
+
+/// What a container is made from when `-t` is missing.
+const DEFAULT_TEMPLATE: &str = "host";
+/// LXC's backing stores. `dir` is what we make; `best` takes the first that works, which it is.
+const STORES: [&str; 10] =
+    ["dir", "btrfs", "zfs", "lvm", "loop", "rbd", "overlay", "overlayfs", "nbd", "best"];
+/// Options of other backing stores, and what they are for.
+const STORE_OPTIONS: [(&str, &str, &str, &str); 10] = [
+    ("lvname", "NAME", "logical volume", "lvm"),
+    ("vgname", "NAME", "volume group", "lvm"),
+    ("thinpool", "NAME", "thin pool", "lvm"),
+    ("fstype", "TYPE", "file system of a new block device", "lvm, loop, rbd"),
+    ("fssize", "SIZE", "size of a new block device", "lvm, loop, rbd"),
+    ("zfsroot", "DATASET", "parent dataset", "zfs"),
+    ("rbdname", "NAME", "Ceph block device", "rbd"),
+    ("rbdpool", "NAME", "Ceph pool", "rbd"),
+    ("rbduser", "NAME", "Ceph user", "rbd"),
+    ("dir", "PATH", "the root file system, instead of below the container path", "dir"),
+];
+
+fn command() -> Command {
+    let mut command = Command::new(APPLET.name)
+        .arg(value("config", "config", "FILE").short('f').help("begin with this configuration"))
+        .arg(value("template", "template", "TEMPLATE").short('t').help(
+            "name or absolute path of the script that fills the root file system; \
+             none: directory and config only; default: host",
+        ))
+        .arg(
+            value("bdev", "bdev", "STORE")
+                .short('B')
+                .help("backing store of the root file system: dir (default), none, best"),
+        );
+    for (name, shown, text, stores) in STORE_OPTIONS {
+        command = command.arg(value(name, name, shown).help(format!("{text} ({stores})")));
+    }
+    shared(
+        command
+            .arg(
+                flag("help", "help")
+                    .short('h')
+                    .help("print this text and, with -t, the template's"),
+            )
+            .arg(rest("-- TEMPLATE-OPTION"))
+            .after_help(
+                "host: the programs of this machine, read-only, with an /etc and /var of its own; \
+                 no download.\nbusybox: a small system around the busybox of this machine.",
+            ),
+    )
+}
+
+fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
+    let asked = get_text(ctx, matches, "template")?;
+    if matches.get_flag("help") {
+        return help_with_template(asked);
+    }
+    let dir = storage(ctx, matches)?;
+    let template = match asked {
+        Some("none") => None,
+        asked => Some(Template::find(asked.unwrap_or(DEFAULT_TEMPLATE))?),
+    };
+    let container = Container::new(ctx.lxcpath.clone(), ctx.name())?;
+    let request = Request {
+        container: &container,
+        config: get(matches, "config").map(Path::new),
+        template: template.as_ref(),
+        args: &ctx.rest,
+        rootfs: dir.as_deref(),
+        quiet: ctx.quiet,
+    };
+    match create::create(&request) {
+        Ok(created) => {
+            created.warnings.iter().for_each(|warning| ctx.warn(warning));
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(e) => Err(with_status(e)),
+    }
+}
+
+/// An interruption ends as the shell reports a signal.
+fn with_status(error: CreateError) -> Failure {
+    let signal = error.interrupted();
+    let failure = Failure::from(error);
+    match signal.and_then(|signal| u8::try_from(128 + signal).ok()) {
+        Some(status) => failure.status(status),
+        None => failure,
+    }
+}
+
+fn help_with_template(asked: Option<&str>) -> Result<ExitCode, Failure> {
+    report::stderr_text(&help::help(&command().name(APPLET.name), APPLET.about));
+    if let Some(template) = asked.filter(|name| *name != "none") {
+        report::stderr_text("\n");
+        Template::find(template)?.show_help()?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Checks `-B` and the options that belong to it; gives back `--dir`.
+fn storage(ctx: &Context, matches: &ArgMatches) -> Result<Option<PathBuf>, Failure> {
+    let stores = get_text(ctx, matches, "bdev")?.unwrap_or("dir");
+    let stores: Vec<&str> =
+        stores.split(',').map(|s| if s == "none" { "dir" } else { s }).collect();
+    for store in &stores {
+        if !STORES.contains(store) {
+            return Err(Failure::usage(
+                ctx.prog,
+                format!("\"{store}\" is not a valid backing storage type"),
+            ));
+        }
+    }
+    if !stores.iter().any(|store| matches!(*store, "dir" | "best")) {
+        let text = format!("the backing store \"{}\" is not built yet", stores.join(","));
+        return Err(Failure::new(text).hint("-B dir works everywhere"));
+    }
+    for (name, _, _, needs) in STORE_OPTIONS.iter().filter(|(name, ..)| *name != "dir") {
+        if get(matches, name).is_some() {
+            let block = matches!(*name, "fstype" | "fssize") && stores.contains(&"best");
+            let text = if block || needs.split(", ").any(|need| stores.contains(&need)) {
+                format!("--{name}: the backing stores it is for ({needs}) are not built yet")
+            } else {
+                format!("--{name} is only valid with -B {}", needs.replace(", ", " or "))
+            };
+            return Err(Failure::usage(ctx.prog, text));
+        }
+    }
+    match get(matches, "dir").map(PathBuf::from) {
+        Some(dir) if !dir.is_absolute() => {
+            Err(Failure::usage(ctx.prog, "--dir should use absolute path"))
+        }
+        dir => Ok(dir),
+    }
+}
