@@ -279,7 +279,7 @@ pub struct Ack {
 /// Reads an NLMSG_ERROR message, or an NLMSG_DONE (whose payload may be an error number too).
 pub fn parse_ack(message: &Message<'_>) -> Result<Ack, Malformed> {
     const NLMSGERR_ATTR_MSG: u16 = 1;
-    let Some(code) = u32_at(message.payload, 0) else {
+    let Some(code) = message.payload.first_chunk().map(|b| i32::from_ne_bytes(*b)) else {
         // Very old kernels end a dump with an empty NLMSG_DONE.
         return if message.kind == nl::DONE {
             Ok(Ack { errno: 0, text: None })
@@ -288,7 +288,7 @@ pub fn parse_ack(message: &Message<'_>) -> Result<Ack, Malformed> {
         };
     };
     // The number is negative on the wire; a positive one is no error anybody sends.
-    let errno = code.cast_signed().checked_neg().filter(|e| *e >= 0);
+    let errno = code.checked_neg().filter(|e| *e >= 0);
     let errno = errno.ok_or(Malformed("error number"))?;
     let mut text = None;
     if message.flags & nl::ACK_TLVS != 0 {

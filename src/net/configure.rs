@@ -43,10 +43,9 @@ fn addresses(nic: &Nic, device: u32, inside: &mut Rtnl) -> Result<(), NetError> 
                 address.prefix,
                 address.broadcast.map(IpAddr::from),
             )
-            .map_err(|cause| NetError {
-                index: Some(nic.index),
-                origin: Some(planned.origin.clone()),
-                fault: Fault::Kernel { step: "giving it its address", cause },
+            .map_err(|cause| {
+                let fault = Fault::Kernel { step: "giving it its address", cause };
+                NetError::new(Some(nic.index), Some(planned.origin.clone()), fault)
             })?;
     }
     Ok(())

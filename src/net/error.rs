@@ -17,7 +17,31 @@ pub struct NetError {
     /// The line to blame.
     pub origin: Option<Origin>,
     /// What is wrong.
-    pub fault: Fault,
+    pub fault: Box<Fault>,
+}
+
+impl NetError {
+    /// A fault of interface `index`, blamed on `origin`.
+    pub fn new(index: Option<u32>, origin: Option<Origin>, fault: Fault) -> Self {
+        Self { index, origin, fault: Box::new(fault) }
+    }
+}
+
+/// A fault and the key (`link`, `veth.pair`) to blame for it, on its way to a [`NetError`].
+#[derive(Debug)]
+pub(super) struct Blame {
+    pub(super) key: &'static str,
+    pub(super) fault: Box<Fault>,
+}
+
+/// For `map_err`: blames `key`.
+pub(super) fn blame(key: &'static str) -> impl FnOnce(Fault) -> Blame {
+    move |fault| Blame { key, fault: Box::new(fault) }
+}
+
+/// A fault of the kernel in `step`, blamed on `key`.
+pub(super) fn refused(key: &'static str, step: &'static str) -> impl FnOnce(RtnlError) -> Blame {
+    move |cause| blame(key)(Fault::Kernel { step, cause })
 }
 
 impl fmt::Display for NetError {
@@ -131,10 +155,6 @@ pub enum Fault {
 }
 
 impl Fault {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        std::error::Error::source(self)
-    }
-
     fn errno(&self) -> Option<i32> {
         match self {
             Self::Kernel { cause, .. } => cause.errno(),

@@ -51,7 +51,7 @@ pub fn check(plan: &NetPlan, host: &mut Rtnl) -> Result<Vec<Note>, NetError> {
             Device::Empty => Ok(()),
             Device::Veth(veth) => veth::check(nic, veth, host),
         };
-        checked.map_err(|(key, fault)| nic.fault(&[key], fault))?;
+        checked.map_err(|b| nic.blamed(b))?;
         for gateway in nic.gateways.iter().filter(|g| g.hop == Hop::Auto) {
             let key = if gateway.ipv6 { "ipv6.gateway" } else { "ipv4.gateway" };
             let link = nic.link.as_deref().unwrap_or_default();
@@ -113,7 +113,6 @@ impl Network {
         sides: &mut Sides,
         context: &ScriptContext,
     ) -> Result<(), NetError> {
-        let blame = |(key, fault): (&'static str, Fault)| nic.fault(&[key], fault);
         match &nic.device {
             Device::Empty => self.push(Made {
                 index: nic.index,
@@ -123,10 +122,10 @@ impl Network {
                 link: None,
             }),
             Device::Veth(veth) => {
-                let (made, bridge) = veth::create(nic, veth, sides).map_err(blame)?;
+                let (made, bridge) = veth::create(nic, veth, sides).map_err(|b| nic.blamed(b))?;
                 // On the list before the next step can fail, so that it is taken away then.
                 self.push(made.clone());
-                veth::attach(nic, &made, bridge, &mut sides.host).map_err(blame)?;
+                veth::attach(nic, &made, bridge, &mut sides.host).map_err(|b| nic.blamed(b))?;
             }
         }
         let (Some(entry), Some(made)) = (self.entries.last_mut(), self.made.last()) else {
@@ -170,7 +169,7 @@ impl Network {
             }
             if let Err(cause) = remove(&made, &mut host) {
                 let fault = Fault::Kernel { step: "removing it from the host", cause };
-                errors.push(NetError { index: Some(made.index), origin: None, fault });
+                errors.push(NetError::new(Some(made.index), None, fault));
             }
         }
         errors
@@ -215,5 +214,5 @@ impl Sides {
 
 /// An error of no interface in particular.
 fn whole(fault: Fault) -> NetError {
-    NetError { index: None, origin: None, fault }
+    NetError::new(None, None, fault)
 }

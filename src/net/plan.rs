@@ -2,7 +2,7 @@
 //! the configuration alone shows is found. Start at [`plan`].
 
 use crate::config::{Config, Gateway, NetConfig, NetKind, Origin, Sourced};
-use crate::net::error::{Fault, NetError, kind_name, mac_text};
+use crate::net::error::{Blame, Fault, NetError, kind_name, mac_text};
 use crate::net::veth;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -140,9 +140,14 @@ impl Nic {
         keys.iter().find_map(|key| find(key)).or_else(|| find("type"))
     }
 
+    pub(super) fn blamed(&self, blame: Blame) -> NetError {
+        let Blame { key, fault } = blame;
+        NetError { index: Some(self.index), origin: self.origin(&[key]), fault }
+    }
+
     /// A fault of this interface, blamed on the first of `keys` that was set.
     pub fn fault(&self, keys: &[&str], fault: Fault) -> NetError {
-        NetError { index: Some(self.index), origin: self.origin(keys), fault }
+        NetError::new(Some(self.index), self.origin(keys), fault)
     }
 }
 
@@ -208,7 +213,7 @@ impl Draft<'_> {
 
     fn fault(&self, key: &str, fault: Fault) -> NetError {
         let origin = self.origin(key).or_else(|| self.origin("type"));
-        NetError { index: Some(self.index), origin, fault }
+        NetError::new(Some(self.index), origin, fault)
     }
 
     fn nic(self, notes: &mut Vec<Note>) -> Result<Nic, NetError> {
@@ -262,9 +267,11 @@ impl Draft<'_> {
         }
         match kind {
             NetKind::None | NetKind::Empty => Ok(Device::Empty),
-            NetKind::Veth => veth::plan(self.net)
-                .map(Device::Veth)
-                .map_err(|(key, fault)| self.fault(key, fault)),
+            NetKind::Veth => veth::plan(self.net).map(Device::Veth).map_err(|b| NetError {
+                index: Some(self.index),
+                origin: self.origin(b.key).or_else(|| self.origin("type")),
+                fault: b.fault,
+            }),
             NetKind::Vlan => not_built("type", "type vlan"),
             NetKind::Macvlan => not_built("type", "type macvlan"),
             NetKind::Ipvlan => not_built("type", "type ipvlan"),
@@ -293,7 +300,7 @@ impl Draft<'_> {
             };
             if !fits {
                 let origin = Some(origin.clone());
-                return Err(NetError { index: Some(self.index), origin, fault: wrong(key) });
+                return Err(NetError::new(Some(self.index), origin, wrong(key)));
             }
         }
         // Lists carry their lines in their elements.
@@ -312,7 +319,7 @@ impl Draft<'_> {
         for (fits, key, origin) in lists {
             if let (false, Some(origin)) = (fits, origin) {
                 let origin = Some(origin.clone());
-                return Err(NetError { index: Some(self.index), origin, fault: wrong(key) });
+                return Err(NetError::new(Some(self.index), origin, wrong(key)));
             }
         }
         Ok(())
@@ -362,7 +369,7 @@ impl Draft<'_> {
             };
             if let Some(fault) = fault {
                 let origin = Some(address.origin.clone());
-                return Err(NetError { index: Some(self.index), origin, fault });
+                return Err(NetError::new(Some(self.index), origin, fault));
             }
         }
         Ok(all)

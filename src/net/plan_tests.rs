@@ -63,7 +63,7 @@ fn none_shares_the_host_only_when_alone() {
     let both = config(vec![(0, none.clone()), (3, none.clone())], &[]);
     assert!(plan(&both, "c1").unwrap().shares_host());
     let error = plan(&config(vec![(0, veth()), (1, none)], &[]), "c1").unwrap_err();
-    assert!(matches!(error.fault, Fault::NoneMixed));
+    assert!(matches!(*error.fault, Fault::NoneMixed));
     assert_eq!(error.origin().unwrap().line, 11);
 }
 
@@ -99,7 +99,7 @@ fn bad_names_are_refused() {
             continue; // an empty value clears the key
         }
         let error = named(name).unwrap_err();
-        assert!(matches!(error.fault, Fault::BadName { .. }), "{name}: {error}");
+        assert!(matches!(*error.fault, Fault::BadName { .. }), "{name}: {error}");
     }
     assert!(named("fifteen-letters").is_ok());
     let twice = |name: &str| NetConfig { name: Some(name.into()), ..veth() };
@@ -168,7 +168,10 @@ fn gateways_are_checked_and_placed() {
     assert!(says(one(NetConfig { ipv4: vec![], ..with("10.0.3.1") })).contains("IPv4 address"));
     let auto = NetConfig { ipv4_gateway: Some(Gateway::Auto), ..base.clone() };
     assert_eq!(hop(one(auto.clone())), Hop::Auto);
-    assert!(matches!(one(NetConfig { link: None, ..auto }).unwrap_err().fault, Fault::GatewayAuto));
+    assert!(matches!(
+        *one(NetConfig { link: None, ..auto }).unwrap_err().fault,
+        Fault::GatewayAuto
+    ));
     let dev = NetConfig { ipv4_gateway: Some(Gateway::Dev), ..base.clone() };
     assert_eq!(hop(one(dev)), Hop::Device);
     // A link-local IPv6 gateway needs no address.
@@ -208,7 +211,7 @@ fn a_key_of_interface_10_is_not_one_of_1() {
 fn what_is_not_built_says_so_with_its_line() {
     for kind in [NetKind::Vlan, NetKind::Ipvlan, NetKind::Macvlan, NetKind::Phys] {
         let error = one(NetConfig { kind: Some(kind), ..veth() }).unwrap_err();
-        assert!(matches!(error.fault, Fault::NotBuilt { .. }), "{error}");
+        assert!(matches!(*error.fault, Fault::NotBuilt { .. }), "{error}");
         assert_eq!(error.origin().unwrap().line, 1);
     }
     let mut router = veth();
@@ -217,7 +220,7 @@ fn what_is_not_built_says_so_with_its_line() {
     assert_eq!(error.origin().unwrap().line, 4);
     let mut vlan = veth();
     vlan.veth.vlan_id = Some(VethVlan::Id(5));
-    assert!(matches!(one(vlan).unwrap_err().fault, Fault::NotBuilt { .. }));
+    assert!(matches!(*one(vlan).unwrap_err().fault, Fault::NotBuilt { .. }));
 }
 
 #[test]

@@ -534,7 +534,7 @@ fn put_common(request: &mut Request, common: &Common<'_>) {
         request.attr(IFLA_ADDRESS, &mac);
     }
     if let Some(netns) = common.netns {
-        request.u32(IFLA_NET_NS_FD, netns.as_raw_fd().cast_unsigned());
+        request.attr(IFLA_NET_NS_FD, &netns.as_raw_fd().to_ne_bytes());
     }
     if let Some(parent) = common.parent {
         request.u32(IFLA_LINK, parent);

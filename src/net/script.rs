@@ -39,8 +39,7 @@ pub(super) fn run(
     let args = arguments(which, made, context);
     let env = environment(which, made, context);
     let script = Script { command: &command.value, args: &args, env: &env, fds: &[] };
-    let error =
-        |fault| NetError { index: Some(made.index), origin: Some(command.origin.clone()), fault };
+    let error = |fault| NetError::new(Some(made.index), Some(command.origin.clone()), fault);
     let output = run_script(&script).map_err(|cause| {
         let step = match which {
             Which::Up => "running script.up",

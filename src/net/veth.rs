@@ -3,7 +3,7 @@
 //! in its namespace and with its name, so there is nothing to move or rename.
 
 use crate::config::{NetConfig, NetKind};
-use crate::net::error::{Fault, kernel};
+use crate::net::error::{Blame, Fault, blame, kernel, refused};
 use crate::net::plan::{Nic, check_name};
 use crate::net::rtnl::{Change, Common, LinkKind, NewLink, Rtnl, RtnlError, Target};
 use crate::net::{Made, Sides};
@@ -26,19 +26,19 @@ pub struct VethPlan {
 }
 
 /// Plans the veth part of one interface; an error comes with the key to blame.
-pub(super) fn plan(net: &NetConfig) -> Result<VethPlan, (&'static str, Fault)> {
+pub(super) fn plan(net: &NetConfig) -> Result<VethPlan, Blame> {
     let veth = &net.veth;
     if let Some(pair) = &veth.pair {
-        check_name(pair).map_err(|fault| ("veth.pair", fault))?;
+        check_name(pair).map_err(blame("veth.pair"))?;
     }
     if veth.router {
-        return Err(("veth.mode", Fault::NotBuilt { what: "veth.mode = router" }));
+        return Err(blame("veth.mode")(Fault::NotBuilt { what: "veth.mode = router" }));
     }
     if veth.vlan_id.is_some() || !veth.vlan_tagged.is_empty() {
-        return Err(("veth.vlan.id", Fault::NotBuilt { what: "VLANs of a bridge port" }));
+        return Err(blame("veth.vlan.id")(Fault::NotBuilt { what: "VLANs of a bridge port" }));
     }
     if !veth.ipv4_routes.is_empty() || !veth.ipv6_routes.is_empty() {
-        return Err(("veth.mode", Fault::NotBuilt { what: "lxc.net.*.veth.ipv*.route" }));
+        return Err(blame("veth.mode")(Fault::NotBuilt { what: "lxc.net.*.veth.ipv*.route" }));
     }
     // 0 is LXC 7's word for the kernel's default.
     let queues = |n: Option<u32>| n.filter(|n| *n > 0);
@@ -50,18 +50,14 @@ pub(super) fn plan(net: &NetConfig) -> Result<VethPlan, (&'static str, Fault)> {
 }
 
 /// Finds what would make [`create`] fail.
-pub(super) fn check(
-    nic: &Nic,
-    plan: &VethPlan,
-    host: &mut Rtnl,
-) -> Result<(), (&'static str, Fault)> {
+pub(super) fn check(nic: &Nic, plan: &VethPlan, host: &mut Rtnl) -> Result<(), Blame> {
     if let Some(name) = &nic.link {
-        bridge(name, host).map_err(|fault| ("link", fault))?;
+        bridge(name, host).map_err(blame("link"))?;
     }
     if let Some(name) = &plan.pair {
-        let found = host.link(Target::Name(name)).map_err(kernel("looking for a free name"));
-        if found.map_err(|fault| ("veth.pair", fault))?.is_some() {
-            return Err(("veth.pair", Fault::NameTaken { name: name.clone() }));
+        let found = host.link(Target::Name(name));
+        if found.map_err(refused("veth.pair", "looking for a free name"))?.is_some() {
+            return Err(blame("veth.pair")(Fault::NameTaken { name: name.clone() }));
         }
     }
     Ok(())
@@ -86,15 +82,16 @@ pub(super) fn create(
     nic: &Nic,
     plan: &VethPlan,
     sides: &mut Sides,
-) -> Result<(Made, Option<u32>), (&'static str, Fault)> {
+) -> Result<(Made, Option<u32>), Blame> {
     let bridge = match &nic.link {
-        Some(name) => Some(bridge(name, &mut sides.host).map_err(|fault| ("link", fault))?),
+        Some(name) => Some(bridge(name, &mut sides.host).map_err(blame("link"))?),
         None => None,
     };
     let mtu = nic.mtu.or(bridge.map(|(_, mtu)| mtu));
     for _ in 0..NAME_TRIES {
-        let random = random::bytes::<11>()
-            .map_err(|cause| ("veth.pair", Fault::System { step: "choosing a name", cause }))?;
+        let random = random::bytes::<11>().map_err(|cause| {
+            blame("veth.pair")(Fault::System { step: "choosing a name", cause })
+        })?;
         let (digits, tail) = random.split_at(6);
         let name = plan.pair.clone().unwrap_or_else(|| host_name(digits));
         // A bridge takes the lowest address of its ports: a high one keeps it from changing its
@@ -131,16 +128,16 @@ pub(super) fn create(
                 // One of the two names is taken; the answer does not say which.
                 let inside = sides.inside.link(Target::Name(&nic.name));
                 if matches!(inside, Ok(Some(_))) {
-                    return Err(("name", Fault::NameTakenInside { name: nic.name.clone() }));
+                    return Err(blame("name")(Fault::NameTakenInside { name: nic.name.clone() }));
                 }
                 if plan.pair.is_some() {
-                    return Err(("veth.pair", Fault::NameTaken { name }));
+                    return Err(blame("veth.pair")(Fault::NameTaken { name }));
                 }
             }
-            Err(cause) => return Err(("type", Fault::Kernel { step: "making the pair", cause })),
+            Err(cause) => return Err(refused("type", "making the pair")(cause)),
         }
     }
-    Err(("veth.pair", Fault::NameTaken { name: "vethXXXXXX".to_owned() }))
+    Err(blame("veth.pair")(Fault::NameTaken { name: "vethXXXXXX".to_owned() }))
 }
 
 /// Makes the host's end a port of its bridge and brings it up.
@@ -149,11 +146,11 @@ pub(super) fn attach(
     made: &Made,
     bridge: Option<u32>,
     host: &mut Rtnl,
-) -> Result<(), (&'static str, Fault)> {
+) -> Result<(), Blame> {
     let name = made.host.as_deref().unwrap_or_default();
     if bridge.is_some() {
         disable_ipv6(name).map_err(|cause| {
-            ("link", Fault::System { step: "turning IPv6 off on the host's end", cause })
+            blame("link")(Fault::System { step: "turning IPv6 off on the host's end", cause })
         })?;
     }
     // Not part of the creating request: before 4.11 the kernel ignores a master there, and the
@@ -161,7 +158,7 @@ pub(super) fn attach(
     let change = Change { master: bridge, up: Some(true), ..Change::default() };
     host.set_link(Target::Name(name), &change).map_err(|cause| {
         let link = nic.link.clone().unwrap_or_default();
-        ("link", attach_fault(link, cause))
+        blame("link")(attach_fault(link, cause))
     })
 }
 
