@@ -148,10 +148,19 @@ impl Network {
         &self.made
     }
 
-    /// Runs script.down of every interface and removes the devices that are left on the host.
+    /// Runs script.down of every interface. Goes on after an error; gives back all of them.
+    ///
+    /// What a stop must wait for; [`Network::teardown`] does the rest, which can be left for after
+    /// the container was reported as stopped: the kernel takes some 15 ms to delete a veth, and
+    /// nobody needs to wait for them.
+    pub fn down(&mut self, context: &ScriptContext) -> Vec<NetError> {
+        self.bring_down(Some(context))
+    }
+
+    /// [`Network::down`] if that was not done, and removes the devices that are left on the host.
     /// Goes on after an error; gives back all of them.
     pub fn teardown(mut self, context: &ScriptContext) -> Vec<NetError> {
-        self.take_down(Some(context))
+        self.take_away(Some(context))
     }
 
     /// Leaves everything as it is.
@@ -160,13 +169,21 @@ impl Network {
         self.entries.clear();
     }
 
-    fn take_down(&mut self, context: Option<&ScriptContext>) -> Vec<NetError> {
+    fn bring_down(&mut self, context: Option<&ScriptContext>) -> Vec<NetError> {
         let mut errors = Vec::new();
-        let mut host = None;
-        for (made, entry) in self.made.drain(..).zip(self.entries.drain(..)) {
-            if let (Some(command), Some(context)) = (&entry.script_down, context) {
-                errors.extend(script::run(Which::Down, command, &made, context).err());
+        for (made, entry) in self.made.iter().zip(&mut self.entries) {
+            if let (Some(command), Some(context)) = (entry.script_down.take(), context) {
+                errors.extend(script::run(Which::Down, &command, made, context).err());
             }
+        }
+        errors
+    }
+
+    fn take_away(&mut self, context: Option<&ScriptContext>) -> Vec<NetError> {
+        let mut errors = self.bring_down(context);
+        let mut host = None;
+        self.entries.clear();
+        for made in self.made.drain(..) {
             if let Err(cause) = remove(&made, &mut host) {
                 let fault = Fault::Kernel { step: "removing it from the host", cause };
                 errors.push(NetError::new(Some(made.index), None, fault));
@@ -179,7 +196,7 @@ impl Network {
 impl Drop for Network {
     fn drop(&mut self) {
         let context = self.context.take();
-        for error in self.take_down(context.as_ref()) {
+        for error in self.take_away(context.as_ref()) {
             log::debug!("{error}");
         }
     }

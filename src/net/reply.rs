@@ -1,7 +1,9 @@
 //! What the kernel's rtnetlink objects hold: links, addresses, routes, read from reply messages.
 //! Pure; unknown attributes are skipped, short ones are an error. Start at [`parse_link`].
 
-use crate::net::codec::{Malformed, attrs_after, u16_at, u32_at, u64_at};
+use crate::net::codec::{
+    Malformed, attrs, attrs_after, messages, parse_ack, u16_at, u32_at, u64_at,
+};
 use crate::net::rtnl::uapi::*;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -171,6 +173,20 @@ pub fn parse_route(payload: &[u8]) -> Result<Route, Malformed> {
     Ok(route)
 }
 
+/// Reads a whole datagram as every kind of object that there is, whatever it claims to be. For
+/// tests and fuzzing: a hostile reply must end in an error, not in a panic or without end.
+pub fn walk(datagram: &[u8]) {
+    for message in messages(datagram).flatten() {
+        let _ = parse_ack(&message);
+        let _ = parse_link(message.payload);
+        let _ = parse_address(message.payload);
+        let _ = parse_route(message.payload);
+        for attr in attrs(message.payload).flatten() {
+            let _ = (attr.u16(), attr.u32(), attr.string(), attr.nested().count());
+        }
+    }
+}
+
 fn ip(family: u8, data: &[u8]) -> Result<IpAddr, Malformed> {
     let wrong = Malformed("address of the wrong length");
     match family {
@@ -183,7 +199,7 @@ fn ip(family: u8, data: &[u8]) -> Result<IpAddr, Malformed> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::codec::{Request, messages};
+    use crate::net::codec::Request;
     use proptest::prelude::*;
 
     fn payload(request: Request) -> Vec<u8> {
@@ -244,6 +260,11 @@ mod tests {
         #[test]
         fn nothing_panics(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
             let _ = (parse_link(&bytes), parse_address(&bytes), parse_route(&bytes));
+            walk(&bytes);
+            // The same behind a header that fits.
+            let mut request = Request::new(RTM_NEWLINK, 0);
+            request.fixed(&bytes);
+            walk(&request.finish(1).unwrap());
         }
     }
 }

@@ -391,7 +391,7 @@ impl Rtnl {
     /// Sends `request` and waits until the kernel acknowledges it.
     fn act(&mut self, verb: &'static str, object: &str, mut request: Request) -> Result<()> {
         request.add_flags(nl::ACK);
-        self.exchange(verb, object, request, &mut |_| Ok(()))?;
+        self.exchange(verb, object, request, Until::Ack, &mut |_| Ok(()))?;
         Ok(())
     }
 
@@ -400,12 +400,12 @@ impl Rtnl {
         &mut self,
         verb: &'static str,
         object: &str,
-        mut request: Request,
+        request: Request,
         parse: &mut dyn FnMut(&[u8]) -> std::result::Result<T, Malformed>,
     ) -> Result<Option<T>> {
-        request.add_flags(nl::ACK);
         let mut found = None;
-        match self.exchange(verb, object, request, &mut |message| {
+        // No acknowledgement is asked for: the object itself is the answer.
+        match self.exchange(verb, object, request, Until::Object, &mut |message| {
             found = Some(parse(message.payload)?);
             Ok(())
         }) {
@@ -425,7 +425,7 @@ impl Rtnl {
     ) -> Result<Vec<T>> {
         for _ in 0..DUMP_TRIES {
             let mut rows = Vec::new();
-            let settled = self.exchange(verb, "", request.clone(), &mut |message| {
+            let settled = self.exchange(verb, "", request.clone(), Until::Ack, &mut |message| {
                 if message.kind == wanted {
                     rows.push(parse(message.payload)?);
                 }
@@ -438,13 +438,13 @@ impl Rtnl {
         Err(RtnlError::Unsettled { verb })
     }
 
-    /// One request and its answer, up to the acknowledgement or the end of the dump. False if
-    /// the kernel marked the dump as interrupted.
+    /// One request and its answer. False if the kernel marked the dump as interrupted.
     fn exchange(
         &mut self,
         verb: &'static str,
         object: &str,
         request: Request,
+        until: Until,
         take: &mut dyn FnMut(&Message<'_>) -> std::result::Result<(), Malformed>,
     ) -> Result<bool> {
         let object = || object.to_owned();
@@ -481,11 +481,25 @@ impl Rtnl {
                     nl::OVERRUN => return Err(malformed(Malformed("overrun"))),
                     // NLMSG_NOOP and what else the netlink layer keeps for itself.
                     ..nl::FIRST_FAMILY => {}
-                    _ => take(&message).map_err(malformed)?,
+                    _ => {
+                        take(&message).map_err(malformed)?;
+                        if until == Until::Object {
+                            return Ok(settled);
+                        }
+                    }
                 }
             }
         }
     }
+}
+
+/// What ends the answer to a request.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Until {
+    /// The acknowledgement, or the end of the dump.
+    Ack,
+    /// The first object.
+    Object,
 }
 
 impl LinkKind<'_> {

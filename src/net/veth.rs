@@ -10,9 +10,21 @@ use crate::net::{Made, Sides};
 use crate::sys::netlink::errno as net_errno;
 use crate::sys::{errno, fd, random};
 use std::os::fd::AsFd;
+use std::thread::sleep;
+use std::time::Duration;
 
 /// How often another random name is tried.
 const NAME_TRIES: u32 = 16;
+
+/// How long a veth of the wanted name is given to vanish, step by step: 0.3 s.
+const LEAVING: &[Duration] = &[
+    Duration::from_millis(2),
+    Duration::from_millis(8),
+    Duration::from_millis(20),
+    Duration::from_millis(70),
+    Duration::from_millis(200),
+    Duration::ZERO,
+];
 
 /// What is special about a veth.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -55,12 +67,25 @@ pub(super) fn check(nic: &Nic, plan: &VethPlan, host: &mut Rtnl) -> Result<(), B
         bridge(name, host).map_err(blame("link"))?;
     }
     if let Some(name) = &plan.pair {
-        let found = host.link(Target::Name(name));
-        if found.map_err(refused("veth.pair", "looking for a free name"))?.is_some() {
+        if !becomes_free(name, host)? {
             return Err(blame("veth.pair")(Fault::NameTaken { name: name.clone() }));
         }
     }
     Ok(())
+}
+
+/// True if the host has no link called `name`, or none any more in a moment: the kernel is still
+/// at work on the pair of a container that has just stopped, maybe this one.
+fn becomes_free(name: &str, host: &mut Rtnl) -> Result<bool, Blame> {
+    for wait in LEAVING {
+        let found = host.link(Target::Name(name));
+        match found.map_err(refused("veth.pair", "looking for a free name"))? {
+            None => return Ok(true),
+            Some(link) if link.kind.as_deref() != Some("veth") => return Ok(false),
+            Some(_) => sleep(*wait),
+        }
+    }
+    Ok(false)
 }
 
 /// Index and MTU of the bridge called `name`.
@@ -130,7 +155,7 @@ pub(super) fn create(
                 if matches!(inside, Ok(Some(_))) {
                     return Err(blame("name")(Fault::NameTakenInside { name: nic.name.clone() }));
                 }
-                if plan.pair.is_some() {
+                if plan.pair.is_some() && !becomes_free(&name, &mut sides.host)? {
                     return Err(blame("veth.pair")(Fault::NameTaken { name }));
                 }
             }
