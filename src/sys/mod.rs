@@ -32,6 +32,7 @@ pub mod spawn;
 pub mod subreaper;
 pub mod term;
 pub mod title;
+pub mod tree;
 pub mod unix;
 pub mod userns;
 
