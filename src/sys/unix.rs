@@ -204,6 +204,18 @@ pub fn peer_pidfd(sock: BorrowedFd<'_>) -> Result<Option<OwnedFd>> {
     }
 }
 
+/// Device and inode of a process's pid namespace, of our own for `None`: equal for processes that
+/// share it. EACCES if this user may not look at the process.
+pub fn pid_namespace(pid: Option<i32>) -> Result<(u64, u64)> {
+    let path = match pid {
+        Some(pid) => format!("/proc/{pid}/ns/pid"),
+        None => "/proc/self/ns/pid".to_owned(),
+    };
+    let stat = rustix::fs::stat(&path).at("stat", || path)?;
+    #[allow(clippy::useless_conversion, reason = "the fields are 32 bits wide on some targets")]
+    Ok((u64::from(stat.st_dev), u64::from(stat.st_ino)))
+}
+
 /// Sends `bytes` with descriptors and, if given, credentials; returns how many bytes went out.
 ///
 /// A broken connection is EPIPE, never SIGPIPE. More than [`MAX_FDS`] descriptors are EINVAL.
