@@ -28,6 +28,7 @@ macro_rules! applets {
 }
 
 applets! {
+    attach
     config
     create
     init

@@ -30,9 +30,9 @@ pub mod sibling;
 pub mod signal;
 pub mod spawn;
 pub mod subreaper;
+pub mod stdstream;
 pub mod term;
 pub mod title;
-pub mod tree;
 pub mod unix;
 pub mod userns;
 

@@ -1,0 +1,163 @@
+//! lxc-attach: runs a command in a running container.
+
+use super::Applet;
+use crate::config::document::{self, Loaded};
+use crate::config::keys::Options as ConfigOptions;
+use crate::config::{Arch, ConfigError, value};
+use crate::container::Container;
+use crate::runtime::attach::{self, Elevated, EnvRules, Options};
+use crate::sys::errno;
+use crate::sys::prctl::Personality;
+use crate::ui::args::{self, flag, get, get_text, rest, shared};
+use crate::ui::{Context, Failure};
+use crate::util::blame::Explain;
+use clap::builder::OsStringValueParser;
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// The registry's entry.
+pub const APPLET: Applet =
+    Applet { name: "lxc-attach", about: "runs a command in a running container", command, run };
+
+fn command() -> Command {
+    let option = |id, short, name| args::value(id, id, name).short(short);
+    let several = |id, name| {
+        Arg::new(id)
+            .long(id)
+            .value_name(name)
+            .value_parser(OsStringValueParser::new())
+            .action(ArgAction::Append)
+    };
+    shared(
+        Command::new(APPLET.name)
+            .arg(
+                option("elevated-privileges", 'e', "CAP|CGROUP|LSM")
+                    .num_args(0..=1)
+                    .require_equals(true)
+                    .default_missing_value("CAP|CGROUP|LSM")
+                    .help("leave off these restrictions of the container; without a list: all"),
+            )
+            .arg(option("arch", 'a', "ARCH").help("pretend to be on this architecture"))
+            .arg(
+                option("namespaces", 's', "MOUNT|PID|UTSNAME|IPC|USER|NETWORK|CGROUP|TIME")
+                    .help("join these namespaces only; leaves off all restrictions, as -e does"),
+            )
+            .arg(
+                flag("remount-sys-proc", "remount-sys-proc")
+                    .short('R')
+                    .help("with -s and without MOUNT: mount /proc and /sys anew"),
+            )
+            .arg(flag("clear-env", "clear-env").help("begin with an empty environment"))
+            .arg(flag("keep-env", "keep-env").help("begin with the caller's environment (default)"))
+            .arg(several("keep-var", "NAME").help("with --clear-env: keep this variable"))
+            .arg(several("set-var", "NAME=VALUE").short('v').help("set a variable"))
+            .arg(option("pty-log", 'L', "FILE").help("append all that the terminal shows to FILE"))
+            .arg(
+                args::value(args::id::RCFILE, "rcfile", "FILE")
+                    .short('f')
+                    .help("load FILE instead of the config"),
+            )
+            .arg(option("uid", 'u', "UID").help("user id in the container (default 0)"))
+            .arg(option("gid", 'g', "GID").help("group id in the container (default 0)"))
+            .arg(option("context", 'c', "LABEL").help("SELinux context, or AppArmor profile"))
+            .arg(rest("COMMAND [ARG]"))
+            .after_help(
+                "Without COMMAND: the login shell of the user. The exit status is the command's, \
+                 128 and its number for a signal, 127 if the command is not there, 126 if it \
+                 cannot be run.",
+            ),
+    )
+}
+
+fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
+    let options = options(ctx, matches)?;
+    let container = Container::new(ctx.lxcpath.clone(), ctx.name())?;
+    let loaded = match &ctx.rcfile {
+        Some(file) => document::load(file, &ConfigOptions::default())?,
+        None => match container.load() {
+            // A container made by lxc-execute may have no file.
+            Err(ConfigError::Read { cause, .. }) if cause.is(errno::ENOENT) => Loaded::default(),
+            loaded => loaded?,
+        },
+    };
+    let ended = attach::attach(&ctx.lxcpath, ctx.name(), &loaded.config, &options);
+    // Not before: up to there the program may begin anew.
+    for warning in &loaded.warnings {
+        log::warn!("{warning}");
+    }
+    match ended {
+        Ok(how) => {
+            if options.pty_log.is_some() && !attach::has_terminal() {
+                ctx.warn("no log was written: standard input and output are no terminal");
+            }
+            Ok(ExitCode::from(how.exit_code()))
+        }
+        Err(error) => {
+            let status = error.exit_status();
+            debug_assert!(error.errno().is_none_or(|errno| errno > 0));
+            Err(Failure::from(error).status(status))
+        }
+    }
+}
+
+fn options(ctx: &Context, matches: &ArgMatches) -> Result<Options, Failure> {
+    let wrong = |text: String| Failure::usage(ctx.prog, text);
+    let text = |id| get_text(ctx, matches, id);
+    let mut options = Options {
+        command: ctx.rest.clone(),
+        remount: matches.get_flag("remount-sys-proc"),
+        label: text("context")?.map(str::to_owned),
+        pty_log: get(matches, "pty-log").map(PathBuf::from),
+        ..Options::default()
+    };
+    if let Some(list) = text("elevated-privileges")? {
+        options.elevated = Elevated::parse(list)
+            .map_err(|word| wrong(format!("\"{word}\" of -e is none of CAP, CGROUP, LSM")))?;
+    }
+    if let Some(list) = text("namespaces")? {
+        let set = attach::parse_namespaces(list).map_err(|word| {
+            wrong(format!(
+                "\"{word}\" of -s is none of MOUNT, PID, UTSNAME, IPC, USER, NETWORK, CGROUP, TIME"
+            ))
+        })?;
+        options.namespaces = Some(set);
+        // As in LXC: who leaves namespaces out wants to do what the container may not.
+        options.elevated = Elevated::ALL;
+    }
+    if let Some(arch) = text("arch")? {
+        let parsed = (value::ARCH.parse)(arch).map_err(|e| wrong(format!("-a: {e}")))?;
+        options.personality = parsed.map(|arch| match arch {
+            Arch::Bits32 => Personality::Linux32,
+            Arch::Bits64 => Personality::Linux,
+        });
+    }
+    for (id, field) in [("uid", &mut options.uid), ("gid", &mut options.gid)] {
+        if let Some(number) = text(id)? {
+            let id = attach::parse_id(number);
+            *field = Some(id.ok_or_else(|| wrong(format!("\"{number}\" is no id")))?);
+        }
+    }
+    options.environment = env_rules(ctx, matches)?;
+    Ok(options)
+}
+
+fn env_rules(ctx: &Context, matches: &ArgMatches) -> Result<EnvRules, Failure> {
+    let many = |id| matches.get_many::<OsString>(id).into_iter().flatten();
+    let mut rules = EnvRules {
+        clear: matches.get_flag("clear-env") && !matches.get_flag("keep-env"),
+        keep: many("keep-var").cloned().collect(),
+        set: Vec::new(),
+    };
+    for pair in many("set-var") {
+        let bytes = pair.as_bytes();
+        let at = bytes.iter().position(|&b| b == b'=').filter(|&at| at > 0).ok_or_else(|| {
+            Failure::usage(ctx.prog, format!("{} is not NAME=VALUE", args::quoted(pair)))
+        })?;
+        let part = |bytes| OsStr::from_bytes(bytes).to_os_string();
+        rules.set.push((part(&bytes[..at]), part(&bytes[at + 1..])));
+    }
+    Ok(rules)
+}

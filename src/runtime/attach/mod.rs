@@ -1,0 +1,207 @@
+//! Running a command in a running container: lxc-attach.
+//!
+//! `options` says what is asked for, `target` what the container is like, `plan` puts both
+//! together; `child` are the two processes that become the command, `wire` what they tell this
+//! one, `stdio` and `relay` the terminal between. Start reading at [`attach`].
+
+mod child;
+mod env;
+mod error;
+mod options;
+mod plan;
+mod relay;
+mod remount;
+mod stdio;
+mod target;
+mod wire;
+
+pub use error::AttachError;
+pub use options::{Elevated, EnvRules, Options, parse_id, parse_namespaces};
+pub use wire::{Remote, Step};
+
+use crate::cgroup::attach::AttachCgroups;
+use crate::cgroup::{Base, Layout};
+use crate::config::{Config, IdKind, NsKind};
+use crate::control::client::{Client, ClientError};
+use crate::idmap::{HostId, IdMap};
+use crate::sys::process::{self, Cloned, KillOnDrop, Pid, Wait};
+use crate::sys::procfs::ProcFs;
+use crate::sys::{cred, dirs, sealed};
+use child::Hands;
+use plan::AttachPlan;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use stdio::{Streams, Terminal};
+use wire::{ChildEnd, Message, ParentEnd};
+
+/// Runs a command in container `name` below `lxcpath` and waits for its end. `config` is the
+/// container's configuration file (or the one to use instead), for the environment, limits and
+/// /proc settings; what confines the container is taken from the container itself.
+///
+/// May execute this program anew from a sealed copy, so nothing that must not happen twice may
+/// have happened before. Standard input, output and error are the command's, see [`stdio`].
+///
+/// # Errors
+/// Anything that keeps the command from running; [`AttachError::exit_status`] is then the status.
+pub fn attach(
+    lxcpath: &Path,
+    name: &str,
+    config: &Config,
+    options: &Options,
+) -> Result<Wait, AttachError> {
+    let client = Client::new(lxcpath, name);
+    let target = target::hold(&client)?;
+    let differing = target::differing(&target)?;
+    let map = if differing.has(NsKind::User) {
+        Some(IdMap::of_process(target.pid()).map_err(AttachError::IdMap)?)
+    } else {
+        None
+    };
+    seal(map.as_ref())?;
+    let proc =
+        ProcFs::open().map_err(|source| AttachError::Process { what: "opening /proc", source })?;
+    let facts = target::facts(&target, differing, &client, config, options, &proc)?;
+    let plan = plan::plan(options, config, facts, std::env::vars_os())?;
+
+    let map = map.filter(|_| plan.join.has(NsKind::User));
+    let streams = Streams::probe();
+    let terminal = match streams.any() {
+        true => Some(stdio::open_terminal(&target, plan.join, streams)?),
+        false => None,
+    };
+    let log = pty_log(options, terminal.as_ref())?;
+    let uid = stdio::host_id(map.as_ref(), IdKind::Uid, plan.uid);
+    stdio::give_to_user(streams, terminal.as_ref().map(|t| t.slave.as_fd()), uid, cred::euid())?;
+    let cgroups = match plan.cgroup {
+        true => Some(cgroups(&client)?),
+        false => None,
+    };
+    let signals = relay::block_signals()
+        .map_err(|source| AttachError::Process { what: "blocking signals", source })?;
+    let hands = Hands {
+        target: &target,
+        cgroups: cgroups.as_ref(),
+        placed: false,
+        proc: plan.limits.has_procs().then_some(&proc),
+        slave: terminal.as_ref().map(|t| t.slave.as_fd()),
+        streams,
+    };
+    let pid = start(&plan, hands, &client, &proc)?;
+    relay::run(pid, &signals, terminal, streams, log)
+}
+
+/// True if an attached process would get a terminal: one of the standard descriptors is one.
+pub fn has_terminal() -> bool {
+    Streams::probe().any()
+}
+
+/// Runs from a sealed copy from here on, unless nobody in the container could write our binary:
+/// the root of a user namespace that does not map the file's owner cannot.
+fn seal(map: Option<&IdMap>) -> Result<(), AttachError> {
+    let writable = match map {
+        None => Ok(true),
+        Some(map) => {
+            let mapped = |kind, id| map.to_ns(kind, HostId(id)).is_some();
+            sealed::writable_for(|uid| mapped(IdKind::Uid, uid), |gid| mapped(IdKind::Gid, gid))
+        }
+    };
+    match writable {
+        Ok(false) => Ok(()),
+        Ok(true) => sealed::ensure("lxc-attach"),
+        Err(e) => Err(e),
+    }
+    .map_err(AttachError::Seal)
+}
+
+fn pty_log(options: &Options, terminal: Option<&Terminal>) -> Result<Option<OwnedFd>, AttachError> {
+    let (Some(path), Some(_)) = (&options.pty_log, terminal) else { return Ok(None) };
+    dirs::open_append(path, 0o640)
+        .map(Some)
+        .map_err(|source| AttachError::PtyLog { path: path.clone(), source })
+}
+
+/// The container's cgroups: all at once, or one question per hierarchy of the host.
+fn cgroups(client: &Client) -> Result<AttachCgroups, AttachError> {
+    match client.cgroup_ctx() {
+        Ok(ctx) => Ok(AttachCgroups::from_fds(ctx.fds)),
+        // LXC before 4.0.10 does not know the command.
+        Err(ClientError::NoReply { .. } | ClientError::Failed { .. }) => {
+            let layout = Layout::probe(Base::Init, &[]).map_err(AttachError::Cgroup)?;
+            let ask = |controller: Option<&str>| client.cgroup_path(controller).ok().flatten();
+            AttachCgroups::ask(&layout, ask).map_err(AttachError::Cgroup)
+        }
+        Err(e) => Err(AttachError::Control(e)),
+    }
+}
+
+/// Makes the processes and waits until the command is executed; returns its number.
+fn start(
+    plan: &AttachPlan,
+    mut hands: Hands<'_>,
+    client: &Client,
+    proc: &ProcFs,
+) -> Result<Pid, AttachError> {
+    let failed = |what| move |source| AttachError::Process { what, source };
+    let leaf = match hands.cgroups {
+        Some(cgroups) => cgroups.leaf().map_err(AttachError::Cgroup)?,
+        None => None,
+    };
+    let (parent, child) = wire::pair().map_err(failed("making a socket pair"))?;
+    let mut placed = false;
+    let cloned = process::clone3(0, leaf.as_ref().map(AsFd::as_fd), &mut placed);
+    match cloned.map_err(failed("making a process"))? {
+        Cloned::Child => {
+            drop(parent);
+            hands.placed = placed;
+            child::run(plan, &hands, &child)
+        }
+        Cloned::Parent { pid, pidfd } => {
+            let outer = KillOnDrop::new(pid, pidfd);
+            let _: () = drop::<ChildEnd>(child);
+            follow(plan, outer, &parent, client, proc)
+        }
+    }
+}
+
+/// Serves the two processes until the inner one has become the command.
+fn follow(
+    plan: &AttachPlan,
+    mut outer: KillOnDrop,
+    parent: &ParentEnd,
+    client: &Client,
+    proc: &ProcFs,
+) -> Result<Pid, AttachError> {
+    let failed = |what| move |source| AttachError::Process { what, source };
+    let mut inner: Option<KillOnDrop> = None;
+    loop {
+        let message = parent.receive().map_err(failed("listening to the attached process"))?;
+        match message {
+            Some(Message::Born(pid)) if pid == outer.pid() && !plan.needs_clone() => {}
+            Some(Message::Born(pid)) => inner = Some(KillOnDrop::new(pid, None)),
+            Some(Message::WantLabel) => {
+                let pid = inner.as_ref().unwrap_or(&outer).pid();
+                if let Some(file) = plan.lsm.open_exec_label(proc, pid).map_err(AttachError::Lsm)? {
+                    parent.give_label(file.as_fd()).map_err(failed("handing over the label"))?;
+                }
+            }
+            Some(Message::Listener(listener)) => {
+                client.add_seccomp_listener(listener.as_fd()).map_err(AttachError::Control)?;
+            }
+            Some(Message::Failed(Step::Exec, source)) => {
+                return Err(AttachError::Exec { program: plan.shown.clone(), source });
+            }
+            Some(Message::Failed(step, source)) => {
+                return Err(AttachError::Inside { step, source });
+            }
+            None => break,
+        }
+    }
+    if !plan.needs_clone() {
+        return Ok(outer.disarm().0);
+    }
+    let how = outer.wait().map_err(failed("waiting for the joining process"))?;
+    match inner {
+        Some(inner) if how == Wait::Exited(0) => Ok(inner.disarm().0),
+        _ => Err(AttachError::Died { how }),
+    }
+}

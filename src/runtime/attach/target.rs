@@ -1,0 +1,163 @@
+//! The running container as an attach sees it: its init, taken hold of so that it cannot become
+//! another process, and what init's /proc and the monitor tell of its confinement.
+
+use super::error::AttachError;
+use super::options::Options;
+use super::plan::Facts;
+use crate::caps::{self, Bounding};
+use crate::config::{Config, NsKind};
+use crate::control::client::Client;
+use crate::lsm::{self, LsmPlan};
+use crate::ns::{NsSet, Target};
+use crate::seccomp::{self, SeccompPlan};
+use crate::sys::fd::{self, OpenFlags};
+use crate::sys::passwd::{self, User};
+use crate::sys::path::Root;
+use crate::sys::prctl::Personality;
+use crate::sys::procfs::{self, ProcFs};
+use std::path::Path;
+
+/// Longest /proc file and passwd file that is read.
+const MAX_FILE: usize = 1 << 20;
+
+/// Takes hold of the container's init.
+///
+/// # Errors
+/// The container is not running, or its monitor does not answer.
+pub(super) fn hold(client: &Client) -> Result<Target, AttachError> {
+    let pid = client.init_pid().map_err(AttachError::Control)?;
+    let pidfd = client.init_pidfd().map_err(AttachError::Control)?;
+    Target::open(pid, pidfd).map_err(AttachError::Ns)
+}
+
+/// The namespaces of init that are not the caller's.
+///
+/// # Errors
+/// Init is gone, or may not be looked at.
+pub(super) fn differing(target: &Target) -> Result<NsSet, AttachError> {
+    let own = Target::own().map_err(AttachError::Ns)?;
+    target.different(&own, NsSet::ALL).map_err(AttachError::Ns)
+}
+
+/// Looks at everything that confines init.
+///
+/// # Errors
+/// Init is gone; a seccomp policy that init has cannot be had.
+pub(super) fn facts(
+    target: &Target,
+    differing: NsSet,
+    client: &Client,
+    config: &Config,
+    options: &Options,
+    proc: &ProcFs,
+) -> Result<Facts, AttachError> {
+    let read = |what: &'static str| {
+        fd::read_at(target.dir(), what, MAX_FILE)
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+            .map_err(|source| AttachError::Init { what, source })
+    };
+    let status = read("status")?;
+    let last_cap = caps::last_cap().map_err(|source| AttachError::Init {
+        what: "the kernel's last capability, for those",
+        source,
+    })?;
+    let bounding = Bounding::of_status(&status, last_cap);
+    if bounding.is_none() && !options.elevated.caps {
+        return Err(AttachError::Unconfinable { what: "CapBnd" });
+    }
+    let item = |key| client.config_item(key).map_err(AttachError::Control);
+    // The monitor is only asked for what init shows signs of: a question costs more than all of
+    // /proc together.
+    let no_new_privs = procfs::status_field(&status, "NoNewPrivs") == Some("1")
+        && item("lxc.no_new_privs")?.as_deref() == Some("1");
+    let filtered = procfs::status_field(&status, "Seccomp") == Some("2");
+    let seccomp = if filtered && !options.elevated.lsm {
+        policy(config, item("lxc.seccomp.profile")?)?
+    } else {
+        SeccompPlan::default()
+    };
+    let lsm_facts = lsm::Facts::probe(Path::new("/sys"), proc);
+    let lsm = match &options.label {
+        Some(label) => chosen_label(label, &lsm_facts)?,
+        None => LsmPlan::of_process(&lsm_facts, proc, target.pid())
+            .map_err(|source| AttachError::Init { what: "the label", source })?,
+    };
+    // Only root may read it; who may not has the usual personality himself.
+    let personality = read("personality").ok().as_deref().and_then(parse_personality);
+    let user =
+        if options.command.is_empty() { login_user(target, differing, options)? } else { None };
+    Ok(Facts {
+        differing,
+        bounding,
+        personality,
+        no_new_privs,
+        lsm,
+        seccomp,
+        user,
+        cwd: std::env::current_dir().ok(),
+    })
+}
+
+/// The policy of the running container: its file's name comes from the monitor, for the config may
+/// have been edited since the start; how it is loaded from the config.
+fn policy(config: &Config, profile: Option<String>) -> Result<SeccompPlan, AttachError> {
+    let profile = profile.filter(|text| !text.is_empty());
+    let Some(profile) = profile else { return Ok(SeccompPlan::default()) };
+    let mut running = Config { seccomp: config.seccomp.clone(), ..Config::default() };
+    running.seccomp.profile = Some(profile.into());
+    let own = fd::read_to_string("/proc/self/status")
+        .map_err(|source| AttachError::Init { what: "the caller's status, for that", source })?;
+    seccomp::prepare(&running, &own).map_err(AttachError::Seccomp)
+}
+
+/// `-c`: whatever the kernel has takes the text as its label.
+fn chosen_label(label: &str, facts: &lsm::Facts) -> Result<LsmPlan, AttachError> {
+    if facts.kind == lsm::Kind::None {
+        return Err(AttachError::NoLabels { label: label.to_owned() });
+    }
+    let mut config = Config::default();
+    config.selinux.context = Some(label.to_owned());
+    config.apparmor.profile = Some(label.to_owned());
+    lsm::plan(&config, facts, "", Path::new("/")).map_err(AttachError::Lsm)
+}
+
+/// /proc/PID/personality: hexadecimal, the low byte being the execution domain (personality(2)).
+fn parse_personality(text: &str) -> Option<Personality> {
+    let bits = u32::from_str_radix(text.trim(), 16).ok()?;
+    (bits & 0xff == 0x08).then_some(Personality::Linux32)
+}
+
+/// The passwd entry of the user, from the root file system that the shell will see; read by us, as
+/// a file of a hostile tree.
+fn login_user(
+    target: &Target,
+    differing: NsSet,
+    options: &Options,
+) -> Result<Option<User>, AttachError> {
+    let inside = options.namespaces.is_none_or(|set| set.has(NsKind::Mnt));
+    let root = if inside && differing.has(NsKind::Mnt) {
+        fd::open_at(target.dir(), "root", OpenFlags::PATH | OpenFlags::DIRECTORY, 0)
+            .map(Root::from_fd)
+    } else {
+        Root::open(Path::new("/"))
+    };
+    let root = root.map_err(|source| AttachError::Init { what: "the root directory", source })?;
+    // A container without passwd has no names, but /bin/sh all the same.
+    let text = root.read(Path::new("etc/passwd"), MAX_FILE).unwrap_or_default();
+    let users = passwd::parse_users(&String::from_utf8_lossy(&text));
+    Ok(passwd::by_uid(&users, options.uid.unwrap_or(0)).cloned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn personalities() {
+        assert_eq!(parse_personality("00000000\n"), None);
+        assert_eq!(parse_personality("00000008\n"), Some(Personality::Linux32));
+        // PER_LINUX32 with ADDR_NO_RANDOMIZE.
+        assert_eq!(parse_personality("00040008\n"), Some(Personality::Linux32));
+        assert_eq!(parse_personality("zz"), None);
+    }
+}
