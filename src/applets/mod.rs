@@ -31,7 +31,11 @@ applets! {
     attach
     config
     create
+    freeze
     init
+    stop
+    unfreeze
+    wait
 }
 
 impl Applet {
@@ -39,6 +43,17 @@ impl Applet {
     pub fn short_name(&self) -> &'static str {
         self.name.strip_prefix("lxc-").unwrap_or(self.name)
     }
+}
+
+/// The whole number of an option such as `--timeout`.
+fn seconds(
+    ctx: &Context,
+    matches: &clap::ArgMatches,
+    id: &str,
+) -> Result<Option<i64>, Failure> {
+    let Some(text) = crate::ui::args::get_text(ctx, matches, id)? else { return Ok(None) };
+    let wrong = || Failure::usage(ctx.prog, format!("--{id}: \"{text}\" is not a number"));
+    text.parse().map(Some).map_err(|_| wrong())
 }
 
 /// The applet called `name`, with or without `lxc-`.

@@ -6,6 +6,7 @@ pub mod destroy;
 pub mod info;
 pub mod list;
 pub mod lock;
+pub mod power;
 pub mod template;
 
 use crate::config::ConfigError;

@@ -3,7 +3,8 @@
 use super::report::Failure;
 use crate::sys::SysError;
 use crate::util::blame::Explain;
-use std::io::{ErrorKind, Write as _};
+use std::io::{ErrorKind, IsTerminal as _, Write as _};
+use std::os::fd::AsFd as _;
 
 /// Collects output and writes it in one go at [`Out::finish`] or when it grows large.
 #[derive(Default)]
@@ -73,4 +74,18 @@ pub fn line(text: &str) -> Result<(), Failure> {
     let mut out = Out::new();
     out.line(text)?;
     out.finish()
+}
+
+/// True if a person reads standard error.
+pub fn stderr_is_terminal() -> bool {
+    std::io::stderr().is_terminal()
+}
+
+/// The width of the terminal on standard output; `None` if it is none.
+pub fn terminal_width() -> Option<usize> {
+    let stdout = std::io::stdout();
+    if !stdout.is_terminal() {
+        return None;
+    }
+    crate::sys::term::winsize(stdout.as_fd()).ok().map(|size| size.cols.into())
 }

@@ -1,0 +1,25 @@
+//! lxc-freeze.
+
+use super::Applet;
+use crate::container::{Container, power};
+use crate::ui::args::shared;
+use crate::ui::{Context, Failure};
+use clap::{ArgMatches, Command};
+use std::process::ExitCode;
+
+/// The registry's entry.
+pub const APPLET: Applet = Applet {
+    name: "lxc-freeze",
+    about: "stops all processes of a container without ending them",
+    command,
+    run,
+};
+
+fn command() -> Command {
+    shared(Command::new(APPLET.name))
+}
+
+fn run(ctx: &Context, _: &ArgMatches) -> Result<ExitCode, Failure> {
+    power::freeze(&Container::new(ctx.lxcpath.clone(), ctx.name())?)?;
+    Ok(ExitCode::SUCCESS)
+}

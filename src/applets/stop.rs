@@ -1,0 +1,113 @@
+//! lxc-stop.
+
+use super::Applet;
+use crate::container::Container;
+use crate::container::info::State;
+use crate::container::power::{self, Asked, Patience, PowerError, Request};
+use crate::ui::args::{flag, shared, value};
+use crate::ui::{Context, Failure, out, report};
+use clap::{ArgMatches, Command};
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// The registry's entry.
+pub const APPLET: Applet =
+    Applet { name: "lxc-stop", about: "shuts a container down, reboots or kills it", command, run };
+
+/// How long a container has to halt unless told otherwise.
+const DEFAULT_SECONDS: i64 = 60;
+/// After this long a person at a terminal is told what we wait for.
+const QUIET: Duration = Duration::from_secs(2);
+/// What LXC returns for a container that does not run.
+const NOT_RUNNING: u8 = 2;
+
+fn command() -> Command {
+    shared(
+        Command::new(APPLET.name)
+            .arg(flag("reboot", "reboot").short('r').help("reboot the container"))
+            .arg(flag("nowait", "nowait").short('W').help("do not wait for it to stop or reboot"))
+            .arg(value("timeout", "timeout", "SECONDS").short('t').help(
+                "how long it may take (default 60), then it is killed; -1: for ever; 0: as -W",
+            ))
+            .arg(flag("kill", "kill").short('k').help("end it at once, without asking its init"))
+            .arg(flag("nokill", "nokill").help("do not kill it after the timeout"))
+            .arg(flag("nolock", "nolock").help("with -k: accepted for LXC's sake, no effect")),
+    )
+}
+
+fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
+    let [reboot, nowait, kill, nokill, nolock] =
+        ["reboot", "nowait", "kill", "nokill", "nolock"].map(|id| matches.get_flag(id));
+    let timeout = super::seconds(ctx, matches, "timeout")?;
+    let conflict = [
+        (timeout.is_some_and(|t| t < -1), "invalid timeout"),
+        (nolock && !kill, "--nolock may only be used with -k"),
+        (kill && nokill, "-k can't be used with --nokill"),
+        (kill && reboot, "-k can't be used with -r"),
+        (kill && timeout.is_some_and(|t| t != 0), "-k doesn't allow timeouts"),
+    ];
+    if let Some((_, text)) = conflict.into_iter().find(|(there, _)| *there) {
+        return Err(Failure::usage(ctx.prog, text));
+    }
+    let container = Container::new(ctx.lxcpath.clone(), ctx.name())?;
+    let state = container.client().state()?;
+    if state == State::Stopped {
+        return Err(Failure::new("container is not running").status(NOT_RUNNING));
+    }
+    if kill {
+        power::kill(&container)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let seconds = if nowait { 0 } else { timeout.unwrap_or(DEFAULT_SECONDS) };
+    if state == State::Frozen {
+        // A frozen init would hear the signal after the timeout only.
+        ctx.warn("the container is frozen; letting it run so that it can halt");
+        power::unfreeze(&container)?;
+    }
+    let request = if reboot { Request::Reboot } else { Request::Halt };
+    let asked = match power::ask(&container, request) {
+        // It ended meanwhile.
+        Err(e) if e.is_not_running() && !reboot => return Ok(ExitCode::SUCCESS),
+        asked => asked?,
+    };
+    if seconds == 0 {
+        return Ok(ExitCode::SUCCESS);
+    }
+    match wait(ctx, &container, asked, seconds) {
+        Err(e @ PowerError::TooSlow { .. }) if !reboot && !nokill => {
+            power::kill(&container)?;
+            ctx.warn(&format!("{}; it was killed", report::sentence(&e)));
+            Ok(ExitCode::SUCCESS)
+        }
+        done => {
+            done?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// Waits, and after a while says for whom.
+fn wait(
+    ctx: &Context,
+    container: &Container,
+    asked: Asked,
+    seconds: i64,
+) -> Result<(), PowerError> {
+    if ctx.quiet || !out::stderr_is_terminal() {
+        return asked.wait(container, Patience::seconds(seconds));
+    }
+    let text = describe(&asked, seconds);
+    asked.wait_telling(container, Patience::seconds(seconds), QUIET, || {
+        report::say(ctx.prog, Some(container.name()), &text);
+    })
+}
+
+fn describe(asked: &Asked, seconds: i64) -> String {
+    let limit = match seconds {
+        ..0 => "as long as it takes".to_owned(),
+        seconds => format!("up to {seconds} seconds"),
+    };
+    let what = if asked.request == Request::Reboot { "reboot" } else { "halt" };
+    let Asked { signal, pid, init, .. } = asked;
+    format!("sent {signal} to {init} (process {pid}); waiting {limit} for it to {what}")
+}

@@ -1,0 +1,26 @@
+//! lxc-unfreeze.
+
+use super::Applet;
+use crate::container::info::State;
+use crate::container::{Container, power};
+use crate::ui::args::shared;
+use crate::ui::{Context, Failure};
+use clap::{ArgMatches, Command};
+use std::process::ExitCode;
+
+/// The registry's entry.
+pub const APPLET: Applet =
+    Applet { name: "lxc-unfreeze", about: "lets a frozen container run again", command, run };
+
+fn command() -> Command {
+    shared(Command::new(APPLET.name))
+}
+
+/// A container that does not run has nothing frozen: success, as in LXC.
+fn run(ctx: &Context, _: &ArgMatches) -> Result<ExitCode, Failure> {
+    let container = Container::new(ctx.lxcpath.clone(), ctx.name())?;
+    if container.client().state()? != State::Stopped {
+        power::unfreeze(&container)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}

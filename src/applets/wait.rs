@@ -1,0 +1,47 @@
+//! lxc-wait.
+
+use super::Applet;
+use crate::container::Container;
+use crate::container::info::State;
+use crate::container::power::{self, Patience};
+use crate::ui::args::{get_text, shared, value};
+use crate::ui::{Context, Failure};
+use clap::{ArgMatches, Command};
+use std::process::ExitCode;
+
+/// The registry's entry.
+pub const APPLET: Applet =
+    Applet { name: "lxc-wait", about: "waits for a state of a container", command, run };
+
+fn command() -> Command {
+    shared(
+        Command::new(APPLET.name)
+            .arg(value("state", "state", "STATE|STATE").short('s').help(
+                "STOPPED, STARTING, RUNNING, STOPPING, ABORTING, FREEZING, FROZEN or THAWED; \
+                     several joined by |",
+            ))
+            .arg(
+                value("timeout", "timeout", "SECONDS")
+                    .short('t')
+                    .help("give up after that many seconds (default -1: never)"),
+            ),
+    )
+}
+
+fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
+    let Some(text) = get_text(ctx, matches, "state")? else {
+        return Err(Failure::usage(ctx.prog, "missing state option to wait for"));
+    };
+    let states: Vec<State> = text
+        .split('|')
+        .map(|word| {
+            let state = State::parse(word.trim());
+            state.ok_or_else(|| Failure::usage(ctx.prog, format!("invalid state \"{word}\"")))
+        })
+        .collect::<Result<_, _>>()?;
+    let seconds = super::seconds(ctx, matches, "timeout")?.unwrap_or(-1);
+    let container = Container::new(ctx.lxcpath.clone(), ctx.name())?;
+    let reached = power::wait(&container, &states, Patience::seconds(seconds))?;
+    // A timeout is an answer, not a failure to be explained.
+    if reached { Ok(ExitCode::SUCCESS) } else { Err(Failure::silent(1)) }
+}
