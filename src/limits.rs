@@ -4,7 +4,7 @@
 //! [`plan`] is pure and finds every bad name; the `apply_` functions say in which process they
 //! belong. Values are written as they are written in the configuration, each by one write(2).
 
-use crate::config::{Arch, Config, Limit, Origin};
+use crate::config::{Arch, Config, Limit, NsKind, Origin};
 use crate::sys::prctl::{self, Personality, Rlimit};
 use crate::sys::process::Pid;
 use crate::sys::procfs::ProcFs;
@@ -61,6 +61,15 @@ pub enum LimitError {
         key: String,
         /// `/proc/sys` or `/proc/PID`.
         below: &'static str,
+        /// Where.
+        origin: Origin,
+    },
+    /// A setting that is not the container's own: the host, or whoever it shares the namespace
+    /// with, would get it too.
+    #[error("{key} would change the host, not only the container")]
+    Shared {
+        /// The key.
+        key: String,
         /// Where.
         origin: Origin,
     },
@@ -136,6 +145,7 @@ impl Explain for LimitError {
             Self::UnknownLimit { origin, .. }
             | Self::Order { origin, .. }
             | Self::Name { origin, .. }
+            | Self::Shared { origin, .. }
             | Self::Limit { origin, .. }
             | Self::Write { origin, .. } => Some(origin),
             Self::CoreNeedsPidNs { origin } | Self::Property { origin, .. } => origin.as_ref(),
@@ -145,6 +155,10 @@ impl Explain for LimitError {
     fn hint(&self) -> Option<String> {
         let name = self.errno().and_then(errno_name);
         match self {
+            Self::Shared { key, .. } => Some(format!(
+                "set it on the host: sysctl -w {}=VALUE",
+                key.trim_start_matches("lxc.sysctl.")
+            )),
             Self::UnknownLimit { .. } => Some(format!("known limits: {}", RESOURCES.join(" "))),
             Self::Limit { has: Some(has), .. } => Some(format!(
                 "the hard limit is {has}, and raising it needs CAP_SYS_RESOURCE: \
@@ -209,8 +223,6 @@ pub struct LimitPlan {
     personality: Option<(Personality, Option<Origin>)>,
     sched_core: Option<Option<Origin>>,
     keyring: Keyring,
-    /// Remarks for the one who reads the plan; nothing here keeps the container from starting.
-    pub notes: Vec<String>,
 }
 
 /// `lxc.keyring.session`, as its manual has it (the code of LXC takes 1 for "no new keyring",
@@ -226,12 +238,14 @@ enum Keyring {
     Inherited,
 }
 
-/// Checks every name and makes the plan.
+/// Checks every name and makes the plan; `own` are the namespaces that the container does not
+/// share.
 ///
 /// # Errors
 /// Names that do not exist, soft limits above hard ones, paths that leave their directory,
-/// `lxc.sched.core` without `own_pid_ns`.
-pub fn plan(config: &Config, own_pid_ns: bool) -> Result<LimitPlan, LimitError> {
+/// settings that others would share (LXC writes them, and changes its host), `lxc.sched.core`
+/// without a pid namespace.
+pub fn plan(config: &Config, own: &[NsKind]) -> Result<LimitPlan, LimitError> {
     let mut plan = LimitPlan::default();
     for (name, limit) in &config.prlimits {
         plan.resources.push(resource(name, limit.value, &limit.origin)?);
@@ -239,11 +253,8 @@ pub fn plan(config: &Config, own_pid_ns: bool) -> Result<LimitPlan, LimitError> 
     for (name, value) in &config.sysctls {
         let key = format!("lxc.sysctl.{name}");
         let path = relative(name, &key, "/proc/sys", &value.origin)?;
-        if !namespaced(&path) {
-            plan.notes.push(format!(
-                "{key} ({}) is not a setting of a namespace: it changes the host's value",
-                value.origin
-            ));
+        if !namespace_of(&path).is_some_and(|ns| own.contains(&ns)) {
+            return Err(LimitError::Shared { key, origin: value.origin.clone() });
         }
         let (value, origin) = (value.value.clone(), value.origin.clone());
         plan.sysctls.push(Setting { key, path, value, origin });
@@ -263,7 +274,7 @@ pub fn plan(config: &Config, own_pid_ns: bool) -> Result<LimitPlan, LimitError> 
     }
     if config.sched_core {
         let origin = config.origin("lxc.sched.core").cloned();
-        if !own_pid_ns {
+        if !own.contains(&NsKind::Pid) {
             return Err(LimitError::CoreNeedsPidNs { origin });
         }
         plan.sched_core = Some(origin);
@@ -316,25 +327,20 @@ fn relative(
     Ok(path)
 }
 
-/// True for what namespaces(7) lists as belonging to a net, ipc, uts, pid or user namespace.
-fn namespaced(path: &str) -> bool {
-    const FILES: [&str; 13] = [
-        "kernel/msgmax",
-        "kernel/msgmnb",
-        "kernel/msgmni",
-        "kernel/auto_msgmni",
-        "kernel/sem",
-        "kernel/shmall",
-        "kernel/shmmax",
-        "kernel/shmmni",
-        "kernel/shm_rmid_forced",
-        "kernel/hostname",
-        "kernel/domainname",
-        "kernel/ns_last_pid",
-        "kernel/pid_max",
+/// Which namespace a setting below /proc/sys belongs to (namespaces(7)); `None`: the host's.
+fn namespace_of(path: &str) -> Option<NsKind> {
+    const OWNERS: [(&str, NsKind); 9] = [
+        ("net/", NsKind::Net),
+        ("fs/mqueue/", NsKind::Ipc),
+        ("kernel/auto_msgmni", NsKind::Ipc),
+        ("kernel/msg", NsKind::Ipc),
+        ("kernel/sem", NsKind::Ipc),
+        ("kernel/shm", NsKind::Ipc),
+        ("kernel/hostname", NsKind::Uts),
+        ("kernel/domainname", NsKind::Uts),
+        ("user/", NsKind::User),
     ];
-    const TREES: [&str; 3] = ["net/", "fs/mqueue/", "user/"];
-    FILES.contains(&path) || TREES.iter().any(|tree| path.starts_with(tree))
+    OWNERS.iter().find(|(start, _)| path.starts_with(start)).map(|(_, ns)| *ns)
 }
 
 impl LimitPlan {
@@ -473,7 +479,7 @@ mod tests {
 
     fn limit(name: &str, soft: Option<u64>, hard: Option<u64>) -> Result<LimitPlan, LimitError> {
         let prlimits = vec![(name.into(), at(Limit { soft, hard }))];
-        plan(&Config { prlimits, ..Config::default() }, true)
+        plan(&Config { prlimits, ..Config::default() }, &NsKind::ALL)
     }
 
     #[test]
@@ -510,20 +516,31 @@ mod tests {
     }
 
     #[test]
-    fn a_setting_of_the_whole_host_is_remarked() {
-        let sysctls = vec![
-            ("kernel.core_pattern".into(), at("|/x".into())),
-            ("kernel.msgmax".into(), at("1".into())),
-        ];
-        let plan = plan(&Config { sysctls, ..Config::default() }, true).unwrap();
-        assert_eq!(plan.notes.len(), 1);
-        assert!(plan.notes[0].starts_with("lxc.sysctl.kernel.core_pattern (test)"));
+    fn a_setting_that_is_shared_is_refused() {
+        let with = |name: &str, own: &[NsKind]| {
+            let sysctls = vec![(name.into(), at("1".into()))];
+            plan(&Config { sysctls, ..Config::default() }, own)
+        };
+        assert!(with("kernel.msgmax", &NsKind::ALL).is_ok());
+        assert!(with("net.core.somaxconn", &[NsKind::Net]).is_ok());
+        for (name, own) in [
+            ("kernel.core_pattern", &NsKind::ALL[..]),
+            ("kernel.seccomp.actions_logged", &NsKind::ALL),
+            ("fs.inotify.max_user_watches", &NsKind::ALL),
+            ("net.core.somaxconn", &[NsKind::Pid, NsKind::Ipc]),
+        ] {
+            let error = with(name, own).unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                format!("lxc.sysctl.{name} would change the host, not only the container")
+            );
+        }
     }
 
     #[test]
     fn core_scheduling_needs_a_pid_namespace() {
         let config = Config { sched_core: true, ..Config::default() };
-        assert!(matches!(plan(&config, false), Err(LimitError::CoreNeedsPidNs { .. })));
-        assert!(plan(&config, true).is_ok());
+        assert!(matches!(plan(&config, &[NsKind::Net]), Err(LimitError::CoreNeedsPidNs { .. })));
+        assert!(plan(&config, &[NsKind::Pid]).is_ok());
     }
 }

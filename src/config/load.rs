@@ -4,6 +4,7 @@ use super::document::{Document, Line, Loaded};
 use super::error::ConfigError;
 use super::keys::{self, Found, Options};
 use super::{Config, Origin, embedded};
+use crate::sys::errno::{EISDIR, ENOENT};
 use crate::sys::error::{At as _, Result as SysResult, SysError};
 use std::fs::{self, File};
 use std::io::Read as _;
@@ -23,13 +24,10 @@ const MAX_FILES: usize = 1024;
 /// # Errors
 /// The first line that cannot be understood ends it (`lxc_config_read`).
 pub fn load(path: &Path, options: &Options) -> Result<Loaded, ConfigError> {
-    let unreadable = |cause| ConfigError::Read { path: path.to_owned(), cause };
-    let mut file = File::open(path).at("open", || quoted(path)).map_err(unreadable)?;
-    let bytes = read_all(&mut file, path).map_err(unreadable)?;
+    let source = top(path)?;
     let mut loader = Loader::new(Config::default(), options, false);
-    loader.enter(&file);
-    let loaded = loader.document(bytes.ok_or_else(|| too_large(path))?, path)?;
-    Ok(loaded)
+    loader.stack.push(source.identity);
+    loader.document(source.bytes, path)
 }
 
 /// The same for text that is at hand; `file` is what origins name.
@@ -42,37 +40,58 @@ pub fn parse(text: Vec<u8>, file: &Path, options: &Options) -> Result<Loaded, Co
 
 /// Every error of a file and of what it includes, instead of the first.
 pub fn check(path: &Path, options: &Options) -> Vec<ConfigError> {
-    let unreadable = |cause| ConfigError::Read { path: path.to_owned(), cause };
-    let read = File::open(path).at("open", || quoted(path)).and_then(|mut file| {
-        let bytes = read_all(&mut file, path)?;
-        Ok((file, bytes))
-    });
-    let (file, bytes) = match read {
-        Ok((file, Some(bytes))) => (file, bytes),
-        Ok((_, None)) => return vec![too_large(path)],
-        Err(cause) => return vec![unreadable(cause)],
+    let source = match top(path) {
+        Ok(source) => source,
+        Err(error) => return vec![error],
     };
     let mut loader = Loader::new(Config::default(), options, true);
-    loader.enter(&file);
-    let (mut errors, mut lines) = (Vec::new(), Vec::new());
-    errors.extend(loader.text(bytes, &Rc::from(path), Some(&mut lines)).err());
+    loader.stack.push(source.identity);
+    let file = Rc::from(path);
+    let mut errors: Vec<_> = loader.text(&source.bytes, &file, None).err().into_iter().collect();
     errors.append(&mut loader.errors);
     errors
 }
 
-fn too_large(path: &Path) -> ConfigError {
-    ConfigError::TooLarge { path: path.to_owned() }
+/// A file's content, and which file it is.
+struct Source {
+    bytes: Vec<u8>,
+    /// Device and inode.
+    identity: (u64, u64),
+}
+
+enum Opened {
+    File(Source),
+    Directory,
+    TooLarge,
+}
+
+fn open(path: &Path) -> SysResult<Opened> {
+    let mut file = File::open(path).at("open", || quoted(path))?;
+    let meta = file.metadata().at("fstat", || quoted(path))?;
+    if meta.is_dir() {
+        return Ok(Opened::Directory);
+    }
+    // A pipe has no length; one byte of room more lets the end be seen without growing.
+    let mut bytes = Vec::with_capacity(meta.len().min(MAX_BYTES) as usize + 1);
+    (&mut file).take(MAX_BYTES + 1).read_to_end(&mut bytes).at("read", || quoted(path))?;
+    Ok(match bytes.len() as u64 <= MAX_BYTES {
+        true => Opened::File(Source { bytes, identity: (meta.dev(), meta.ino()) }),
+        false => Opened::TooLarge,
+    })
+}
+
+/// The file that a caller names.
+fn top(path: &Path) -> Result<Source, ConfigError> {
+    let unreadable = |cause| ConfigError::Read { path: path.to_owned(), cause };
+    match open(path).map_err(unreadable)? {
+        Opened::File(source) => Ok(source),
+        Opened::TooLarge => Err(ConfigError::TooLarge { path: path.to_owned() }),
+        Opened::Directory => Err(unreadable(SysError::new("read", quoted(path), EISDIR))),
+    }
 }
 
 pub(super) fn quoted(path: &Path) -> String {
     format!("\"{}\"", path.display())
-}
-
-/// `None` when there is more than a configuration can have.
-fn read_all(file: &mut File, path: &Path) -> SysResult<Option<Vec<u8>>> {
-    let mut bytes = Vec::new();
-    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).at("read", || quoted(path))?;
-    Ok((bytes.len() as u64 <= MAX_BYTES).then_some(bytes))
 }
 
 /// Reads lines into a configuration; one for a whole load.
@@ -95,18 +114,10 @@ impl<'o> Loader<'o> {
         Self { config, options, warnings, included, stack, files: 0, collect, errors: Vec::new() }
     }
 
-    /// False if the file is being read already.
-    fn enter(&mut self, file: &File) -> bool {
-        let identity = file.metadata().map_or((0, 0), |meta| (meta.dev(), meta.ino()));
-        let new = !self.stack.contains(&identity);
-        self.stack.push(identity);
-        new
-    }
-
     fn document(mut self, bytes: Vec<u8>, path: &Path) -> Result<Loaded, ConfigError> {
         let file: Rc<Path> = path.into();
         let mut lines = Vec::new();
-        self.text(bytes, &file, Some(&mut lines))?;
+        self.text(&bytes, &file, Some(&mut lines))?;
         let next = u32::try_from(lines.len()).unwrap_or(u32::MAX).saturating_add(1);
         Ok(Loaded {
             config: self.config,
@@ -120,7 +131,7 @@ impl<'o> Loader<'o> {
     /// file has none.
     fn text(
         &mut self,
-        bytes: Vec<u8>,
+        bytes: &[u8],
         file: &Rc<Path>,
         mut lines: Option<&mut Vec<Line>>,
     ) -> Result<(), ConfigError> {
@@ -164,7 +175,7 @@ impl<'o> Loader<'o> {
                 }
                 line.key = Some(found.canonical);
             }
-            None if !self.included.contains(&found.canonical) => {
+            None if self.included.last() != Some(&found.canonical) => {
                 self.included.push(found.canonical);
             }
             None => {}
@@ -197,11 +208,11 @@ impl<'o> Loader<'o> {
 
     fn include(&mut self, written: &str, origin: &Origin) -> Result<(), ConfigError> {
         let path = Path::new(written);
-        match fs::metadata(path) {
-            Ok(meta) if meta.is_dir() => self.include_directory(path, origin),
+        match open(path) {
+            Ok(Opened::Directory) => self.include_directory(path, origin),
             // LXC takes the slash as "all files there are", and none is not an error.
-            Err(e) if written.ends_with('/') && e.kind() == std::io::ErrorKind::NotFound => Ok(()),
-            _ => self.include_file(path, origin),
+            Err(e) if written.ends_with('/') && e.is(ENOENT) => Ok(()),
+            opened => self.include_file(opened, path, origin),
         }
     }
 
@@ -221,10 +232,18 @@ impl<'o> Loader<'o> {
             }
         }
         names.sort();
-        names.iter().try_for_each(|name| self.include_file(&dir.join(name), origin))
+        names
+            .iter()
+            .map(|name| dir.join(name))
+            .try_for_each(|path| self.include_file(open(&path), &path, origin))
     }
 
-    fn include_file(&mut self, path: &Path, origin: &Origin) -> Result<(), ConfigError> {
+    fn include_file(
+        &mut self,
+        opened: SysResult<Opened>,
+        path: &Path,
+        origin: &Origin,
+    ) -> Result<(), ConfigError> {
         self.files += 1;
         let what = match () {
             () if self.files > MAX_FILES => Some("1024 files"),
@@ -234,33 +253,29 @@ impl<'o> Loader<'o> {
         if let Some(what) = what {
             return Err(ConfigError::TooMany { origin: origin.clone(), what });
         }
-        let failed =
-            |cause| ConfigError::Include { origin: origin.clone(), path: path.to_owned(), cause };
-        let missing = |cause: SysError| match embedded::find(path) {
-            Some(text) if cause.is(crate::sys::errno::ENOENT) => Ok(text),
-            _ => Err(failed(cause)),
+        let failed = |cause| {
+            Err(ConfigError::Include { origin: origin.clone(), path: path.to_owned(), cause })
         };
         let depth = self.stack.len();
-        let outcome = match File::open(path).at("open", || quoted(path)) {
-            Ok(mut file) => {
-                if !self.enter(&file) {
-                    return Err(ConfigError::Loop {
-                        origin: origin.clone(),
-                        path: path.to_owned(),
-                    });
-                }
-                match read_all(&mut file, path).map_err(failed)? {
-                    Some(bytes) => self.text(bytes, &Rc::from(path), None),
-                    None => Err(too_large(path)),
-                }
+        let outcome = match opened {
+            Ok(Opened::File(Source { identity, .. })) if self.stack.contains(&identity) => {
+                return Err(ConfigError::Loop { origin: origin.clone(), path: path.to_owned() });
             }
+            Ok(Opened::File(source)) => {
+                self.stack.push(source.identity);
+                self.text(&source.bytes, &Rc::from(path), None)
+            }
+            Ok(Opened::TooLarge) => return Err(ConfigError::TooLarge { path: path.to_owned() }),
+            Ok(Opened::Directory) => return failed(SysError::new("read", quoted(path), EISDIR)),
             Err(cause) => {
-                let text = missing(cause)?;
-                // Their own includes are straight down, so no identity is needed.
-                self.stack.push((0, depth as u64));
+                let Some(text) = embedded::find(path).filter(|_| cause.is(ENOENT)) else {
+                    return failed(cause);
+                };
+                // No file has inode 0, and these do not include one another in a circle.
+                self.stack.push((0, 0));
                 let mut name = path.as_os_str().to_owned();
                 name.push(" (built in)");
-                self.text(text.as_bytes().to_vec(), &Rc::from(PathBuf::from(name)), None)
+                self.text(text.as_bytes(), &Rc::from(PathBuf::from(name)), None)
             }
         };
         self.stack.truncate(depth);

@@ -128,7 +128,7 @@ fn mask_sys(sys: BorrowedFd<'_>) -> SysResult<()> {
 }
 
 /// What [`cgroup_auto`] has to know of the machine's cgroups and of the container's place in
-/// them; plain data, filled from `cgroup` by the caller.
+/// them; plain data, filled from `cgroup::CgroupView` by the caller.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CgroupMountView {
     /// The container has a cgroup namespace of its own, and this process is in it.
@@ -142,16 +142,18 @@ pub struct CgroupMountView {
 /// One mounted hierarchy of the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CgroupHierarchy {
-    /// Name of its directory in /sys/fs/cgroup: `memory`, `cpu,cpuacct`, `systemd`, `unified`.
-    pub name: String,
-    /// Controllers, or `none` and `name=systemd`, as mount options; empty for cgroup2.
-    pub options: Vec<String>,
     /// It is cgroup2.
     pub v2: bool,
+    /// Its directory in /sys/fs/cgroup: `memory`, `cpu,cpuacct`, `systemd`, `unified`.
+    pub dir: String,
+    /// Links beside it that point to it: `cpu`, `cpuacct`.
+    pub links: Vec<String>,
+    /// Mount options: `cpu,cpuacct`, `none,name=systemd`; empty for cgroup2.
+    pub options: String,
     /// Where the host has it mounted.
     pub host: PathBuf,
-    /// The container's cgroup below `host`.
-    pub own: PathBuf,
+    /// The container's cgroup below `host`, without a leading slash.
+    pub own: String,
 }
 
 const CGROUP_DIR: &str = "sys/fs/cgroup";
@@ -203,13 +205,16 @@ fn mount_tree(
     let target = Target { root: &rm.root, rel: Path::new(CGROUP_DIR), fd: dir };
     let top = Root::from_fd(fs.mount(&target)?);
     for hierarchy in &view.hierarchies {
-        let name = Path::new(&hierarchy.name);
+        let name = Path::new(&hierarchy.dir);
         let place = top.mkdir_all(name, 0o755)?;
         let own_part = !view.cgroup_ns && auto.kind == AutoCgroupKind::Own;
         if own_part {
             mount_own(&top, name, place.as_fd(), hierarchy, auto.mode)?;
         } else {
             mount_one(&top, name, place.as_fd(), hierarchy, auto, view)?;
+        }
+        for link in &hierarchy.links {
+            top.symlink(name, Path::new(link))?;
         }
     }
     Ok(())
@@ -229,10 +234,11 @@ fn mount_one(
     if view.cgroup_ns {
         let options: Vec<_> = hierarchy
             .options
-            .iter()
+            .split(',')
+            .filter(|word| !word.is_empty())
             .map(|word| match word.split_once('=') {
                 Some((key, value)) => (key, Some(value)),
-                None => (word.as_str(), None),
+                None => (word, None),
             })
             .collect();
         let (kind, magic) =

@@ -33,6 +33,7 @@ pub mod subreaper;
 pub mod stdstream;
 pub mod term;
 pub mod title;
+pub mod tree;
 pub mod unix;
 pub mod userns;
 

@@ -105,6 +105,12 @@ pub fn facts(fd: BorrowedFd<'_>) -> Result<Facts> {
     })
 }
 
+/// fchown(2); not for `O_PATH` descriptors.
+pub fn set_owner(fd: BorrowedFd<'_>, uid: u32, gid: u32) -> Result<()> {
+    let (uid, gid) = (rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(gid));
+    rustix::fs::fchown(fd, Some(uid), Some(gid)).at("fchown", || format!("{}", uid.as_raw()))
+}
+
 /// A device number from its two halves.
 pub fn makedev(major: u32, minor: u32) -> u64 {
     rustix::fs::makedev(major, minor)

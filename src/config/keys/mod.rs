@@ -3,8 +3,8 @@
 //! A row is a [`Key`]: name, example, one line of documentation and an [`Access`], which knows
 //! the field. `table.rs` has the rows of a container, `net.rs` those of one network, `legacy.rs`
 //! the names of LXC 1 and 2. A new key is one row and one field in `Config`. Exact names win
-//! over families (`lxc.cgroup.dir` over `lxc.cgroup.*`), so the order of rows means nothing but
-//! the order of the reference. Start reading at [`find`] and [`assign`].
+//! over families (`lxc.cgroup.dir` over `lxc.cgroup.*`). Rows are sorted by name, for they are
+//! searched; a test says where one is out of place. Start reading at [`find`] and [`assign`].
 
 mod access;
 mod legacy;
@@ -154,7 +154,16 @@ impl Found {
 }
 
 fn exact(name: &str) -> Option<&'static Key<Config>> {
-    table::KEYS.iter().find(|key| key.name == name)
+    let at = table::KEYS.binary_search_by(|key| key.name.cmp(name)).ok()?;
+    table::KEYS.get(at)
+}
+
+/// The row of the family that `name` is in, and where its name within the family begins.
+fn family(name: &str) -> Option<(&'static Key<Config>, usize)> {
+    name.rmatch_indices('.').find_map(|(dot, _)| {
+        let key = exact(name.get(..dot)?).filter(|key| key.access.holds == Holds::Family)?;
+        Some((key, dot + 1))
+    })
 }
 
 /// Finds the row for a key in any spelling. `config` tells which network an unnumbered
@@ -181,26 +190,23 @@ fn find_current(name: &str) -> Option<Found> {
         let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
         let (number, tail) = rest.split_at(digits);
         let number: u32 = number.parse().ok()?;
-        let key = net::KEYS.iter().find(|key| key.tail() == tail)?;
+        let at = net::KEYS.binary_search_by(|key| key.tail().cmp(tail)).ok()?;
+        let key = net::KEYS.get(at)?;
         let canonical = format!("lxc.net.{number}{tail}");
         return Some(found(Row::Net(number, key), &canonical, canonical.len()));
     }
     if let Some(key) = exact(name) {
         return Some(found(Row::Container(key), name, name.len()));
     }
-    let in_family = |key: &&'static Key<Config>| {
-        matches!(key.access.holds, Holds::Family)
-            && name.strip_prefix(key.name).is_some_and(|rest| rest.starts_with('.'))
-    };
-    let key = table::KEYS.iter().find(in_family)?;
-    let suffix = name.get(key.name.len() + 1..)?;
+    let (key, at) = family(name)?;
+    let suffix = name.get(at..)?;
     // What would not come back from a saved line is no name.
     if suffix.is_empty()
         || suffix.contains(|c: char| c.is_whitespace() || c.is_control() || c == '=')
     {
         return None;
     }
-    Some(found(Row::Container(key), name, key.name.len() + 1))
+    Some(found(Row::Container(key), name, at))
 }
 
 /// Assigns `value` to the key, or clears it when the value is empty. Gives back the value that
@@ -263,16 +269,20 @@ fn assign_net(
         config.net.insert(n, fresh);
         return Ok(());
     }
-    let present = config.net.get(&n);
     if let Some(kind) = key.needs
-        && present.and_then(|net| net.kind) != Some(kind)
+        && config.net.get(&n).and_then(|net| net.kind) != Some(kind)
     {
         return Err(ValueError::NeedsType { index: n, kind: kind.name() });
     }
-    let mut net = present.cloned().unwrap_or_default();
-    (key.access.set)(&mut net, arg)?;
-    config.net.insert(n, net);
-    Ok(())
+    match config.net.get_mut(&n) {
+        Some(net) => (key.access.set)(net, arg),
+        None => {
+            let mut net = NetConfig::default();
+            (key.access.set)(&mut net, arg)?;
+            config.net.insert(n, net);
+            Ok(())
+        }
+    }
 }
 
 /// Removes the origins of one network's keys.
@@ -361,7 +371,10 @@ pub fn list(config: &Config, prefix: &str) -> Vec<String> {
     }
     let default = NetConfig::default();
     for (n, net) in &config.net {
-        for key in net::KEYS.iter().filter(|key| key.access.readable) {
+        // The type first, because it resets the others.
+        let is_type = |key: &&Key<NetConfig>| key.tail() == ".type";
+        let others = net::KEYS.iter().filter(|key| !is_type(key) && key.access.readable);
+        for key in net::KEYS.iter().filter(is_type).chain(others) {
             if shown(&key.access, net) != shown(&key.access, &default) {
                 out.push(format!("lxc.net.{n}{}", key.tail()));
             }

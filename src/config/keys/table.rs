@@ -1,4 +1,4 @@
-//! The rows of a container, in the order of the reference. A flat table; the few keys that
+//! The rows of a container, sorted by name. A flat table; the few keys that
 //! are more than a field and a codec have their functions at the end.
 
 use super::access::{
@@ -63,13 +63,6 @@ macro_rules! environment {
 }
 
 pub(super) static KEYS: &[Key] = &[
-    Key::new("lxc.arch", one!(arch, ARCH), "x86_64", "architecture that init believes to run on"),
-    Key::new(
-        "lxc.apparmor.profile",
-        one!(apparmor.profile, TEXT),
-        "generated",
-        "AppArmor profile: a name, unconfined, unchanged or generated",
-    ),
     Key::new(
         "lxc.apparmor.allow_incomplete",
         one!(apparmor.allow_incomplete, BOOL),
@@ -83,11 +76,18 @@ pub(super) static KEYS: &[Key] = &[
         "let the generated profile permit containers in the container",
     ),
     Key::new(
+        "lxc.apparmor.profile",
+        one!(apparmor.profile, TEXT),
+        "generated",
+        "AppArmor profile: a name, unconfined, unchanged or generated",
+    ),
+    Key::new(
         "lxc.apparmor.raw",
         many!(apparmor.raw, ITEM),
         "deny mount fstype=debugfs,",
         "a line for the generated profile",
     ),
+    Key::new("lxc.arch", one!(arch, ARCH), "x86_64", "architecture that init believes to run on"),
     Key::new("lxc.autodev", one!(autodev.enabled, BOOL), "0", "make a /dev on a tmpfs")
         .empty_means("0"),
     Key::new(
@@ -128,28 +128,10 @@ pub(super) static KEYS: &[Key] = &[
         "written to this file of a version 1 cgroup, or what is the same on version 2",
     ),
     Key::new(
-        "lxc.cgroup2",
-        family!("lxc.cgroup2", cgroup.v2, ITEM, false),
-        "memory.max = 512M",
-        "written to this file of a version 2 cgroup, or what is the same on version 1",
-    ),
-    Key::new(
         "lxc.cgroup.dir",
         one!(cgroup.dir, CGROUP_PATH),
         "containers",
         "parent of the cgroups of container and monitor",
-    ),
-    Key::new(
-        "lxc.cgroup.dir.monitor",
-        one!(cgroup.dir_monitor, CGROUP_PATH),
-        "lxc/web.monitor",
-        "cgroup of the monitor; goes with lxc.cgroup.dir.container",
-    ),
-    Key::new(
-        "lxc.cgroup.dir.monitor.pivot",
-        one!(cgroup.dir_monitor_pivot, CGROUP_PATH),
-        "lxc/pivot",
-        "where the monitor goes while its cgroup is removed",
     ),
     Key::new(
         "lxc.cgroup.dir.container",
@@ -164,10 +146,28 @@ pub(super) static KEYS: &[Key] = &[
         "cgroup below that one which the container takes for the root",
     ),
     Key::new(
+        "lxc.cgroup.dir.monitor",
+        one!(cgroup.dir_monitor, CGROUP_PATH),
+        "lxc/web.monitor",
+        "cgroup of the monitor; goes with lxc.cgroup.dir.container",
+    ),
+    Key::new(
+        "lxc.cgroup.dir.monitor.pivot",
+        one!(cgroup.dir_monitor_pivot, CGROUP_PATH),
+        "lxc/pivot",
+        "where the monitor goes while its cgroup is removed",
+    ),
+    Key::new(
         "lxc.cgroup.relative",
         one!(cgroup.relative, BOOL),
         "1",
         "make the cgroups below the caller's, not below the one of pid 1",
+    ),
+    Key::new(
+        "lxc.cgroup2",
+        family!("lxc.cgroup2", cgroup.v2, ITEM, false),
+        "memory.max = 512M",
+        "written to this file of a version 2 cgroup, or what is the same on version 1",
     ),
     Key::new(
         "lxc.console.buffer.size",
@@ -199,7 +199,6 @@ pub(super) static KEYS: &[Key] = &[
         "1MB",
         "largest console log; 0 is unlimited",
     ),
-    Key::new("lxc.sched.core", one!(sched_core, BOOL), "1", "a core scheduling domain of its own"),
     Key::new(
         "lxc.environment",
         environment!(environment.both),
@@ -207,16 +206,16 @@ pub(super) static KEYS: &[Key] = &[
         "variable of init and of the hooks run in the child; a bare NAME takes the caller's",
     ),
     Key::new(
-        "lxc.environment.runtime",
-        environment!(environment.runtime),
-        "LANG=C.UTF-8",
-        "variable of init only",
-    ),
-    Key::new(
         "lxc.environment.hooks",
         environment!(environment.hooks),
         "DEBUG=1",
         "variable of the hooks run in the child only",
+    ),
+    Key::new(
+        "lxc.environment.runtime",
+        environment!(environment.runtime),
+        "LANG=C.UTF-8",
+        "variable of init only",
     ),
     Key::new("lxc.ephemeral", one!(ephemeral, BOOL), "1", "destroy the container when it stops"),
     Key::new(
@@ -226,6 +225,12 @@ pub(super) static KEYS: &[Key] = &[
         "what lxc-execute runs when it is given no command",
     ),
     Key::new("lxc.group", many!(words groups, ITEM), "onboot web", "groups for lxc-autostart"),
+    Key::new(
+        "lxc.hook",
+        Access { clear: |c, _, _| c.hooks.clear(), ..nothing() },
+        "",
+        "with an empty value: removes all hooks",
+    ),
     hook!("lxc.hook.autodev", Autodev, "in the container's mounts, before /dev is filled"),
     hook!("lxc.hook.clone", Clone, "on the host, with the rootfs of a copy mounted"),
     hook!("lxc.hook.destroy", Destroy, "on the host, before the container is destroyed"),
@@ -241,12 +246,6 @@ pub(super) static KEYS: &[Key] = &[
         one!(hook_version, HOOK_VERSION),
         "1",
         "hooks get their information as arguments (0) or in the environment (1)",
-    ),
-    Key::new(
-        "lxc.hook",
-        Access { clear: |c, _, _| c.hooks.clear(), ..nothing() },
-        "",
-        "with an empty value: removes all hooks",
     ),
     Key::new(
         "lxc.idmap",
@@ -268,6 +267,7 @@ pub(super) static KEYS: &[Key] = &[
         "reads a file, or all *.conf files of a directory, in this place",
     ),
     Key::new("lxc.init.cmd", one!(init.cmd, COMMAND), "/sbin/init", "init of lxc-start"),
+    Key::new("lxc.init.cwd", one!(init.cwd, PATH), "/srv", "directory that init starts in"),
     Key::new("lxc.init.gid", one!(init.gid, UINT), "1000", "group of init"),
     Key::new(
         "lxc.init.groups",
@@ -281,13 +281,16 @@ pub(super) static KEYS: &[Key] = &[
                     arg.origin,
                 )
             },
+            get: |c, _, out| {
+                show_all(&c.init.groups, UINT.show, out);
+                *out = out.trim_end().replace('\n', ",");
+            },
             ..many!(init.groups, UINT)
         },
         "27,100",
         "more groups of init; none if not set",
     ),
     Key::new("lxc.init.uid", one!(init.uid, UINT), "1000", "user of init"),
-    Key::new("lxc.init.cwd", one!(init.cwd, PATH), "/srv", "directory that init starts in"),
     Key::new(
         "lxc.keyring.session",
         one!(keyring_session, MAYBE_BOOL),
@@ -298,16 +301,16 @@ pub(super) static KEYS: &[Key] = &[
     Key::new("lxc.log.level", one!(log.level, LOG_LEVEL), "INFO", "least level that is logged"),
     Key::new("lxc.log.syslog", one!(log.syslog, FACILITY), "daemon", "log to syslog as well"),
     Key::new(
-        "lxc.monitor.unshare",
-        one!(monitor_unshare, NONZERO),
-        "1",
-        "give the monitor a mount namespace before its hooks run",
-    ),
-    Key::new(
         "lxc.monitor.signal.pdeath",
         one!(monitor_pdeath, DEATH_SIGNAL),
         "15",
         "signal to init when its monitor dies; 0 for none",
+    ),
+    Key::new(
+        "lxc.monitor.unshare",
+        one!(monitor_unshare, NONZERO),
+        "1",
+        "give the monitor a mount namespace before its hooks run",
     ),
     Key::new(
         "lxc.mount.auto",
@@ -374,18 +377,6 @@ pub(super) static KEYS: &[Key] = &[
         "joins the namespace of a process, of a container or of a file",
     ),
     Key::new(
-        "lxc.time.offset.boot",
-        one!(time_offset.boot, DURATION),
-        "10 s",
-        "offset of the clock that counts since boot",
-    ),
-    Key::new(
-        "lxc.time.offset.monotonic",
-        one!(time_offset.monotonic, DURATION),
-        "10 s",
-        "offset of the monotonic clock",
-    ),
-    Key::new(
         "lxc.net",
         Access {
             readable: true,
@@ -411,6 +402,12 @@ pub(super) static KEYS: &[Key] = &[
         family!("lxc.prlimit", prlimits, LIMIT, true),
         "nofile = 1024:4096",
         "resource limit of init, see getrlimit(2)",
+    ),
+    Key::new(
+        "lxc.proc",
+        family!("lxc.proc", procs, ITEM, false),
+        "oom_score_adj = 10",
+        "written to /proc/PID of init",
     ),
     Key::new("lxc.pty.max", one!(pty_max, UINT), "1024", "how many ptys there can be"),
     Key::new(
@@ -451,6 +448,7 @@ pub(super) static KEYS: &[Key] = &[
         "dir:/var/lib/lxc/web/rootfs",
         "the root file system, with its storage type before a colon",
     ),
+    Key::new("lxc.sched.core", one!(sched_core, BOOL), "1", "a core scheduling domain of its own"),
     Key::new(
         "lxc.seccomp.allow_nesting",
         one!(seccomp.allow_nesting, BOOL),
@@ -493,9 +491,6 @@ pub(super) static KEYS: &[Key] = &[
     Key::new("lxc.start.auto", one!(start.auto, BOOL), "1", "lxc-autostart starts it"),
     Key::new("lxc.start.delay", one!(start.delay, UINT), "5", "seconds to wait after its start"),
     Key::new("lxc.start.order", one!(start.order, INT), "-10", "low numbers start first"),
-    Key::new("lxc.tty.dir", one!(tty_dir, DEV_DIR), "lxc", "directory below /dev for the ttys"),
-    Key::new("lxc.tty.max", one!(tty_max, UINT), "4", "how many /dev/ttyN there are"),
-    Key::new("lxc.uts.name", one!(uts_name, HOSTNAME), "web", "host name in the container"),
     Key::new(
         "lxc.sysctl",
         family!("lxc.sysctl", sysctls, ITEM, true),
@@ -503,11 +498,20 @@ pub(super) static KEYS: &[Key] = &[
         "written to /proc/sys in the container",
     ),
     Key::new(
-        "lxc.proc",
-        family!("lxc.proc", procs, ITEM, false),
-        "oom_score_adj = 10",
-        "written to /proc/PID of init",
+        "lxc.time.offset.boot",
+        one!(time_offset.boot, DURATION),
+        "10 s",
+        "offset of the clock that counts since boot",
     ),
+    Key::new(
+        "lxc.time.offset.monotonic",
+        one!(time_offset.monotonic, DURATION),
+        "10 s",
+        "offset of the monotonic clock",
+    ),
+    Key::new("lxc.tty.dir", one!(tty_dir, DEV_DIR), "lxc", "directory below /dev for the ttys"),
+    Key::new("lxc.tty.max", one!(tty_max, UINT), "4", "how many /dev/ttyN there are"),
+    Key::new("lxc.uts.name", one!(uts_name, HOSTNAME), "web", "host name in the container"),
 ];
 
 /// `lxc.rootfs.backend` of LXC 2, the storage type on its own line. Not a row of the reference.
