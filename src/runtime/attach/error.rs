@@ -18,7 +18,7 @@ use std::path::PathBuf;
 pub enum AttachError {
     /// The monitor: above all, nobody answers on the command socket.
     #[error(transparent)]
-    Control(ClientError),
+    Control(Box<ClientError>),
     /// -c on a kernel without labels.
     #[error("label \"{label}\" cannot be set: this kernel runs neither AppArmor nor SELinux")]
     NoLabels {
@@ -33,10 +33,10 @@ pub enum AttachError {
     },
     /// The container's cgroups.
     #[error(transparent)]
-    Cgroup(CgroupError),
+    Cgroup(Box<CgroupError>),
     /// Its label.
     #[error(transparent)]
-    Lsm(LsmError),
+    Lsm(Box<LsmError>),
     /// -c with -e LSM.
     #[error("a label cannot be set for a process that is not to be labelled")]
     LabelElevated,
@@ -78,16 +78,16 @@ pub enum AttachError {
     },
     /// Namespaces of init.
     #[error(transparent)]
-    Ns(NsError),
+    Ns(Box<NsError>),
     /// Its id maps.
     #[error(transparent)]
-    IdMap(IdMapError),
+    IdMap(Box<IdMapError>),
     /// `lxc.prlimit.*`, `lxc.proc.*`.
     #[error(transparent)]
-    Limits(LimitError),
+    Limits(Box<LimitError>),
     /// `lxc.seccomp.*`.
     #[error(transparent)]
-    Seccomp(SeccompError),
+    Seccomp(Box<SeccompError>),
     /// A step of the attached process.
     #[error("{}", step.doing())]
     Inside {
@@ -112,6 +112,27 @@ pub enum AttachError {
         /// How.
         how: Wait,
     },
+}
+
+/// Errors of other modules are boxed: they are rare, and larger than all of ours.
+macro_rules! boxed {
+    ($($variant:ident($error:ty))*) => {
+        $(impl From<$error> for AttachError {
+            fn from(error: $error) -> Self {
+                Self::$variant(Box::new(error))
+            }
+        })*
+    };
+}
+
+boxed! {
+    Control(ClientError)
+    Ns(NsError)
+    IdMap(IdMapError)
+    Cgroup(CgroupError)
+    Lsm(LsmError)
+    Limits(LimitError)
+    Seccomp(SeccompError)
 }
 
 impl AttachError {

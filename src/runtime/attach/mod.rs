@@ -52,11 +52,8 @@ pub fn attach(
     let client = Client::new(lxcpath, name);
     let target = target::hold(&client)?;
     let differing = target::differing(&target)?;
-    let map = if differing.has(NsKind::User) {
-        Some(IdMap::of_process(target.pid()).map_err(AttachError::IdMap)?)
-    } else {
-        None
-    };
+    let map =
+        if differing.has(NsKind::User) { Some(IdMap::of_process(target.pid())?) } else { None };
     seal(map.as_ref())?;
     let proc =
         ProcFs::open().map_err(|source| AttachError::Process { what: "opening /proc", source })?;
@@ -126,11 +123,11 @@ fn cgroups(client: &Client) -> Result<AttachCgroups, AttachError> {
         Ok(ctx) => Ok(AttachCgroups::from_fds(ctx.fds)),
         // LXC before 4.0.10 does not know the command.
         Err(ClientError::NoReply { .. } | ClientError::Failed { .. }) => {
-            let layout = Layout::probe(Base::Init, &[]).map_err(AttachError::Cgroup)?;
+            let layout = Layout::probe(Base::Init, &[])?;
             let ask = |controller: Option<&str>| client.cgroup_path(controller).ok().flatten();
-            AttachCgroups::ask(&layout, ask).map_err(AttachError::Cgroup)
+            Ok(AttachCgroups::ask(&layout, ask)?)
         }
-        Err(e) => Err(AttachError::Control(e)),
+        Err(e) => Err(e.into()),
     }
 }
 
@@ -143,7 +140,7 @@ fn start(
 ) -> Result<Pid, AttachError> {
     let failed = |what| move |source| AttachError::Process { what, source };
     let leaf = match hands.cgroups {
-        Some(cgroups) => cgroups.leaf().map_err(AttachError::Cgroup)?,
+        Some(cgroups) => cgroups.leaf()?,
         None => None,
     };
     let (parent, child) = wire::pair().map_err(failed("making a socket pair"))?;
@@ -180,12 +177,12 @@ fn follow(
             Some(Message::Born(pid)) => inner = Some(KillOnDrop::new(pid, None)),
             Some(Message::WantLabel) => {
                 let pid = inner.as_ref().unwrap_or(&outer).pid();
-                if let Some(file) = plan.lsm.open_exec_label(proc, pid).map_err(AttachError::Lsm)? {
+                if let Some(file) = plan.lsm.open_exec_label(proc, pid)? {
                     parent.give_label(file.as_fd()).map_err(failed("handing over the label"))?;
                 }
             }
             Some(Message::Listener(listener)) => {
-                client.add_seccomp_listener(listener.as_fd()).map_err(AttachError::Control)?;
+                client.add_seccomp_listener(listener.as_fd())?;
             }
             Some(Message::Failed(Step::Exec, source)) => {
                 return Err(AttachError::Exec { program: plan.shown.clone(), source });

@@ -105,7 +105,14 @@ pub(super) fn plan(
     if options.label.is_some() && options.elevated.lsm {
         return Err(AttachError::LabelElevated);
     }
-    let limits = limits::plan(config, true).map_err(AttachError::Limits)?;
+    // Of the limits only those that belong to a process; sysctls are the container's own matter.
+    let limits = Config {
+        prlimits: config.prlimits.clone(),
+        procs: config.procs.clone(),
+        sched_core: config.sched_core,
+        ..Config::default()
+    };
+    let limits = limits::plan(&limits, &NsKind::ALL)?;
 
     let login = options.command.is_empty();
     let user = facts.user.as_ref().filter(|_| login);

@@ -25,9 +25,9 @@ const MAX_FILE: usize = 1 << 20;
 /// # Errors
 /// The container is not running, or its monitor does not answer.
 pub(super) fn hold(client: &Client) -> Result<Target, AttachError> {
-    let pid = client.init_pid().map_err(AttachError::Control)?;
-    let pidfd = client.init_pidfd().map_err(AttachError::Control)?;
-    Target::open(pid, pidfd).map_err(AttachError::Ns)
+    let pid = client.init_pid()?;
+    let pidfd = client.init_pidfd()?;
+    Ok(Target::open(pid, pidfd)?)
 }
 
 /// The namespaces of init that are not the caller's.
@@ -35,8 +35,8 @@ pub(super) fn hold(client: &Client) -> Result<Target, AttachError> {
 /// # Errors
 /// Init is gone, or may not be looked at.
 pub(super) fn differing(target: &Target) -> Result<NsSet, AttachError> {
-    let own = Target::own().map_err(AttachError::Ns)?;
-    target.different(&own, NsSet::ALL).map_err(AttachError::Ns)
+    let own = Target::own()?;
+    Ok(target.different(&own, NsSet::ALL)?)
 }
 
 /// Looks at everything that confines init.
@@ -65,14 +65,13 @@ pub(super) fn facts(
     if bounding.is_none() && !options.elevated.caps {
         return Err(AttachError::Unconfinable { what: "CapBnd" });
     }
-    let item = |key| client.config_item(key).map_err(AttachError::Control);
     // The monitor is only asked for what init shows signs of: a question costs more than all of
     // /proc together.
     let no_new_privs = procfs::status_field(&status, "NoNewPrivs") == Some("1")
-        && item("lxc.no_new_privs")?.as_deref() == Some("1");
+        && client.config_item("lxc.no_new_privs")?.as_deref() == Some("1");
     let filtered = procfs::status_field(&status, "Seccomp") == Some("2");
     let seccomp = if filtered && !options.elevated.lsm {
-        policy(config, item("lxc.seccomp.profile")?)?
+        policy(config, client.config_item("lxc.seccomp.profile")?)?
     } else {
         SeccompPlan::default()
     };
@@ -107,7 +106,7 @@ fn policy(config: &Config, profile: Option<String>) -> Result<SeccompPlan, Attac
     running.seccomp.profile = Some(profile.into());
     let own = fd::read_to_string("/proc/self/status")
         .map_err(|source| AttachError::Init { what: "the caller's status, for that", source })?;
-    seccomp::prepare(&running, &own).map_err(AttachError::Seccomp)
+    Ok(seccomp::prepare(&running, &own)?)
 }
 
 /// `-c`: whatever the kernel has takes the text as its label.
@@ -118,7 +117,7 @@ fn chosen_label(label: &str, facts: &lsm::Facts) -> Result<LsmPlan, AttachError>
     let mut config = Config::default();
     config.selinux.context = Some(label.to_owned());
     config.apparmor.profile = Some(label.to_owned());
-    lsm::plan(&config, facts, "", Path::new("/")).map_err(AttachError::Lsm)
+    Ok(lsm::plan(&config, facts, "", Path::new("/"))?)
 }
 
 /// /proc/PID/personality: hexadecimal, the low byte being the execution domain (personality(2)).
