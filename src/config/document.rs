@@ -162,10 +162,10 @@ impl Loaded {
         // An error in the middle of an included file must not leave half of it behind.
         let before = self.config.clone();
         let mut loader = Loader::new(std::mem::take(&mut self.config), options, false);
-        let outcome = loader.assign(key, value, origin);
+        let outcome = loader.assign(&found, key, value, origin);
         let (config, included) = (loader.config, loader.included);
-        let (found, rewritten) = match outcome {
-            Ok(done) => done,
+        let rewritten = match outcome {
+            Ok(rewritten) => rewritten,
             Err(error) => {
                 self.config = before;
                 return Err(error);
@@ -216,9 +216,11 @@ impl Loaded {
         }
     }
 
-    /// The row of a key that is to be edited. `lxc.rootfs.backend` is for old files only.
+    /// The row of a key that is to be edited: an old spelling is as good as the new one, which is
+    /// what will be written. `lxc.rootfs.backend` is for old files only.
     fn find(&self, key: &str, origin: Option<&Origin>) -> Result<Found, ConfigError> {
-        let found = keys::find_asked(&self.config, key, origin)?;
+        let mut found = keys::find_asked(&self.config, key, origin)?;
+        found.old = false;
         match found.is(keys::ROOTFS_BACKEND) {
             false => Ok(found),
             true => Err(ConfigError::UnknownKey {

@@ -103,6 +103,8 @@ pub(super) struct Loader<'o> {
     /// Device and inode of the files being read, outermost first.
     stack: Vec<(u64, u64)>,
     files: usize,
+    /// The row of the line before.
+    last: Option<Found>,
     /// Go on after an error and keep it in `errors`.
     collect: bool,
     errors: Vec<ConfigError>,
@@ -110,8 +112,17 @@ pub(super) struct Loader<'o> {
 
 impl<'o> Loader<'o> {
     pub(super) fn new(config: Config, options: &'o Options, collect: bool) -> Self {
-        let (warnings, included, stack) = (Vec::new(), Vec::new(), Vec::new());
-        Self { config, options, warnings, included, stack, files: 0, collect, errors: Vec::new() }
+        Self {
+            config,
+            options,
+            warnings: Vec::new(),
+            included: Vec::new(),
+            stack: Vec::new(),
+            files: 0,
+            last: None,
+            collect,
+            errors: Vec::new(),
+        }
     }
 
     fn document(mut self, bytes: Vec<u8>, path: &Path) -> Result<Loaded, ConfigError> {
@@ -164,7 +175,17 @@ impl<'o> Loader<'o> {
         origin: Origin,
         line: Option<&mut Line>,
     ) -> Result<(), ConfigError> {
-        let (found, rewritten) = self.assign(key, value, &origin)?;
+        // LXC 1: a type without a value drops all networks.
+        let key = match (key, value) {
+            ("lxc.network.type", "") => "lxc.network",
+            _ => key,
+        };
+        // Device rules come a dozen in a row; an old key's place depends on the lines before it.
+        let found = match self.last.take() {
+            Some(found) if found.canonical == key && !found.old => found,
+            _ => keys::find_asked(&self.config, key, Some(&origin))?,
+        };
+        let rewritten = self.assign(&found, key, value, &origin)?;
         if found.old {
             self.warnings.push(old_spelling(key, &found, &origin));
         }
@@ -173,37 +194,36 @@ impl<'o> Loader<'o> {
                 if let Some(value) = rewritten {
                     line.raw = write_line(key, &value)?;
                 }
-                line.key = Some(found.canonical);
+                line.key = Some(found.canonical.clone());
             }
             None if self.included.last() != Some(&found.canonical) => {
-                self.included.push(found.canonical);
+                self.included.push(found.canonical.clone());
             }
             None => {}
         }
+        self.last = Some(found);
         Ok(())
     }
 
-    /// One assignment. Gives back the value that was stored, if it is not the one written.
+    /// One assignment; `key` is what an error names. Gives back the value that was stored, if it
+    /// is not the one written.
     pub(super) fn assign(
         &mut self,
+        found: &Found,
         key: &str,
         value: &str,
         origin: &Origin,
-    ) -> Result<(Found, Option<String>), ConfigError> {
-        let refused =
-            |cause| ConfigError::Value { origin: Some(origin.clone()), key: key.to_owned(), cause };
-        // LXC 1: a type without a value drops all networks.
-        let key = match (key, value) {
-            ("lxc.network.type", "") => "lxc.network",
-            _ => key,
-        };
-        let found = keys::find_asked(&self.config, key, Some(origin))?;
-        let rewritten =
-            keys::assign(&mut self.config, &found, value, origin, self.options).map_err(refused)?;
+    ) -> Result<Option<String>, ConfigError> {
+        let rewritten = keys::assign(&mut self.config, found, value, origin, self.options)
+            .map_err(|cause| ConfigError::Value {
+                origin: Some(origin.clone()),
+                key: key.to_owned(),
+                cause,
+            })?;
         if found.is("lxc.include") && !value.is_empty() {
             self.include(value, origin)?;
         }
-        Ok((found, rewritten))
+        Ok(rewritten)
     }
 
     fn include(&mut self, written: &str, origin: &Origin) -> Result<(), ConfigError> {

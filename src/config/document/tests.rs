@@ -80,6 +80,17 @@ fn a_scalar_is_replaced_in_its_place() {
 }
 
 #[test]
+fn an_old_spelling_is_edited_into_the_new_one() {
+    let mut loaded = read("lxc.utsname = a\nlxc.rootfs.backend = loop\nlxc.rootfs = /a.img\n");
+    assert_eq!(loaded.config.rootfs.backend.as_deref(), Some("loop"));
+    loaded.set("lxc.utsname", "b", &options()).unwrap();
+    loaded.set("lxc.rootfs", "/b", &options()).unwrap();
+    assert_eq!(text(&loaded), "lxc.uts.name = b\nlxc.rootfs.path = /b\n");
+    assert_eq!(loaded.config.rootfs.backend, None);
+    assert!(loaded.set("lxc.rootfs.backend", "dir", &options()).is_err());
+}
+
+#[test]
 fn a_list_and_a_network_type_are_added_at_the_end() {
     let mut loaded = read("lxc.net.0.type = veth\nlxc.net.0.link = a\nlxc.group = x");
     loaded.set("lxc.group", "y", &options()).unwrap();

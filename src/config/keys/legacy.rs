@@ -18,7 +18,7 @@ const fn renamed(old: &'static str, new: &'static str) -> OldName {
     OldName { old, new: Some(new) }
 }
 
-/// All of them but `lxc.network.*`, which [`find`] translates by its parts. What
+/// All of them but `lxc.network.*`, which `find` translates by its parts. What
 /// lxc-update-config knows, and LXC 1's own earlier spellings.
 pub static OLD_NAMES: &[OldName] = &[
     renamed("lxc.aa_allow_incomplete", "lxc.apparmor.allow_incomplete"),

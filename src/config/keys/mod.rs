@@ -1,10 +1,10 @@
 //! The one table of keys: everything that can be done with a key follows from its row.
 //!
-//! A row is a [`Key`]: name, example, one line of documentation and an [`Access`], which knows
+//! A row is a `Key`: name, example, one line of documentation and an `Access`, which knows
 //! the field. `table.rs` has the rows of a container, `net.rs` those of one network, `legacy.rs`
 //! the names of LXC 1 and 2. A new key is one row and one field in `Config`. Exact names win
 //! over families (`lxc.cgroup.dir` over `lxc.cgroup.*`). Rows are sorted by name, for they are
-//! searched; a test says where one is out of place. Start reading at [`find`] and [`assign`].
+//! searched; a test says where one is out of place. Start reading at `find` and `assign`.
 
 mod access;
 mod legacy;
