@@ -4,14 +4,17 @@
 //!
 //! Nothing here starts or knows a container; `runtime` does.
 
+mod apply;
 pub mod attach;
 pub mod devices;
+mod end;
 pub mod error;
 #[cfg(test)]
 mod fixture;
 pub mod freezer;
 pub mod item;
 pub mod layout;
+mod place;
 pub mod plan;
 mod prune;
 pub mod stat;

@@ -10,18 +10,37 @@ use crate::sys::{Result, SysError, fd, process};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-/// How long processes may take to die of SIGKILL before the cgroup is given up.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long removals may wait, all together: the clock starts with the first that must.
+pub(super) struct Patience {
+    limit: Duration,
+    end: Option<Instant>,
+}
+
+impl Patience {
+    pub(super) fn new(limit: Duration) -> Self {
+        Self { limit, end: None }
+    }
+
+    fn is_over(&mut self) -> bool {
+        let now = Instant::now();
+        now >= *self.end.get_or_insert(now + self.limit)
+    }
+}
 
 /// Removes the cgroup `path` below `base` with everything in it. "Already gone" is success.
 ///
-/// Processes that are still there are killed: `kill` is called then, once, before the next try.
+/// `vacate` is called once if processes are in the way, then their going is waited for.
 ///
 /// # Errors
-/// EBUSY when processes outlived SIGKILL and the wait; others of rmdir(2).
-pub(super) fn remove(base: BorrowedFd<'_>, path: &str, mut kill: impl FnMut()) -> Result<()> {
-    let mut deadline = None;
+/// EBUSY when there still are processes after the wait; others of rmdir(2).
+pub(super) fn remove(
+    base: BorrowedFd<'_>,
+    path: &str,
+    patience: &mut Patience,
+    mut vacate: impl FnMut(),
+) -> Result<()> {
     let mut wait = Duration::from_micros(100);
+    let mut vacated = false;
     loop {
         let error = match rmdir_at(base, path) {
             Ok(()) => return Ok(()),
@@ -29,16 +48,14 @@ pub(super) fn remove(base: BorrowedFd<'_>, path: &str, mut kill: impl FnMut()) -
             Err(e) if !matches!(e.errno, EBUSY | ENOTEMPTY) => return Err(e),
             Err(e) => e,
         };
-        let removed_some = prune_children(base, path)?;
-        if removed_some && rmdir_at(base, path).is_ok() {
+        if prune_children(base, path)? && rmdir_at(base, path).is_ok() {
             return Ok(());
         }
-        // A process that has just exited is counted a little longer: kill only what is listed.
-        let end = *deadline.get_or_insert_with(|| {
-            kill();
-            Instant::now() + PATIENCE
-        });
-        if Instant::now() >= end {
+        if !std::mem::replace(&mut vacated, true) {
+            vacate();
+            continue;
+        }
+        if patience.is_over() {
             return Err(error);
         }
         pause(wait);
@@ -145,20 +162,23 @@ fn open_below(top: &OwnedFd, below: &str) -> Result<OwnedFd> {
     if below.is_empty() { dir::duplicate(top) } else { open_path_at(top.as_fd(), below) }
 }
 
-fn kill_listed(top: BorrowedFd<'_>, below: &str) -> Result<bool> {
-    let text = match fd::read_at(top, &super::v1::join(below, "cgroup.procs"), 1 << 20) {
+/// The processes in the cgroup `path` below `base` that can be named in our pid namespace.
+pub(super) fn listed(base: BorrowedFd<'_>, path: &str) -> Result<Vec<process::Pid>> {
+    let text = match fd::read_at(base, &super::v1::join(path, "cgroup.procs"), 1 << 20) {
         Ok(text) => text,
         // A threaded cgroup has no list of its own; its domain's has them.
-        Err(e) if gone(e.errno) || e.is(EOPNOTSUPP) => return Ok(false),
+        Err(e) if gone(e.errno) || e.is(EOPNOTSUPP) => return Ok(Vec::new()),
         Err(e) => return Err(e),
     };
+    let text = String::from_utf8_lossy(&text);
+    // Others are listed as 0: to signal that would be to signal ourselves.
+    Ok(text.lines().filter_map(|line| line.parse().ok()).filter(|&pid| pid > 0).collect())
+}
+
+fn kill_listed(top: BorrowedFd<'_>, below: &str) -> Result<bool> {
     let own = process::own_pid();
     let mut any = false;
-    for pid in String::from_utf8_lossy(&text).lines().filter_map(|l| l.parse::<i32>().ok()) {
-        // 0 is a process that our pid namespace cannot name: killing 0 would be killing ourselves.
-        if pid <= 1 || pid == own {
-            continue;
-        }
+    for pid in listed(top, below)?.into_iter().filter(|&pid| pid != 1 && pid != own) {
         any = true;
         match process::kill(pid, SIGKILL) {
             Ok(()) => {}

@@ -1,0 +1,126 @@
+//! One hierarchy with its base cgroup opened: making, preparing and entering a cgroup there.
+
+use super::error::CgroupError;
+use super::layout::{Hierarchy, Version};
+use super::tree::Placed;
+use super::v1::{self, Cpuset, join};
+use super::v2;
+use crate::sys::dir::{mkdir_at, open_path};
+use crate::sys::errno::EEXIST;
+use crate::sys::process::Pid;
+use crate::sys::{SysError, fd};
+use std::cell::OnceCell;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+
+pub(super) const MODE: u32 = 0o755;
+
+/// One hierarchy and its base cgroup. Paths given to its functions are relative to the base.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) hierarchy: Hierarchy,
+    base: OwnedFd,
+    /// Of the base, once it has been read.
+    cpuset: OnceCell<Cpuset>,
+}
+
+impl Place {
+    pub(super) fn open(hierarchy: &Hierarchy) -> Result<Self, CgroupError> {
+        let path = hierarchy.base_dir();
+        let base = open_path(&path).map_err(|source| CgroupError::Create { path, source })?;
+        Ok(Self { hierarchy: hierarchy.clone(), base, cpuset: OnceCell::new() })
+    }
+
+    /// The base cgroup's directory.
+    pub(super) fn base(&self) -> BorrowedFd<'_> {
+        self.base.as_fd()
+    }
+
+    /// The full path, for errors.
+    pub(super) fn path(&self, below: &str) -> PathBuf {
+        self.hierarchy.base_dir().join(below)
+    }
+
+    pub(super) fn is_v2(&self) -> bool {
+        self.hierarchy.version == Version::V2
+    }
+
+    /// The path below the mount point, with a leading slash.
+    pub(super) fn below_mount(&self, path: &str) -> String {
+        format!("/{}", join(&self.hierarchy.base, path))
+    }
+
+    /// Enables all controllers for the children of `path`; what refused, if anything did.
+    pub(super) fn delegate(&self, path: &str) -> Option<(PathBuf, SysError)> {
+        let failed = v2::delegate(self.base(), path, &self.hierarchy.controllers).err()?;
+        Some((self.path(path), failed))
+    }
+
+    /// What a new cgroup needs before processes or children can use it.
+    pub(super) fn after_mkdir(&self, path: &str) -> Result<(), CgroupError> {
+        if self.is_v2() || !self.hierarchy.has("cpuset") {
+            return Ok(());
+        }
+        let fail = |source| CgroupError::Prepare { path: self.path(path), source };
+        // The nearest ancestor that is filled: one that another tool made may not be.
+        let mut ancestor = path;
+        let filled = loop {
+            ancestor = ancestor.rsplit_once('/').map_or("", |(parent, _)| parent);
+            if ancestor.is_empty() {
+                if self.cpuset.get().is_none() {
+                    let read = Cpuset::read(self.base(), "").map_err(fail)?;
+                    let _only_once = self.cpuset.set(read);
+                }
+                break self.cpuset.get().cloned().unwrap_or_default();
+            }
+            let found = Cpuset::read(self.base(), ancestor).map_err(fail)?;
+            if found.is_filled() {
+                break found;
+            }
+        };
+        let parents = path.match_indices('/').map(|(end, _)| &path[..end]);
+        for parent in parents.filter(|p| p.len() > ancestor.len()) {
+            filled.write(self.base(), parent).map_err(fail)?;
+        }
+        filled.write(self.base(), path).map_err(fail)
+    }
+
+    /// mkdir -p; existing ones are fine.
+    pub(super) fn make_all(&self, path: &str) -> Result<(), CgroupError> {
+        if path.is_empty() || v1::exists(self.base(), path) {
+            return Ok(());
+        }
+        let ends = path.match_indices('/').map(|(end, _)| end).chain([path.len()]);
+        for end in ends {
+            let part = &path[..end];
+            match mkdir_at(self.base(), part, MODE) {
+                Ok(()) => self.after_mkdir(part)?,
+                Err(e) if e.is(EEXIST) => {}
+                Err(source) => {
+                    return Err(CgroupError::Create { path: self.path(part), source });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves the calling process, which has one thread.
+    pub(super) fn enter_self(&self, path: &str, placed: Placed) -> Result<(), CgroupError> {
+        let done = match (self.is_v2(), placed) {
+            (true, Placed::InUnified) => return Ok(()),
+            (true, Placed::Nowhere) => fd::write_at(self.base(), &join(path, "cgroup.procs"), b"0"),
+            (false, _) => v1::enter_self(self.base(), path),
+        };
+        done.map_err(|source| CgroupError::Enter { path: self.path(path), source })
+    }
+
+    /// Moves another process.
+    pub(super) fn enter(&self, path: &str, pid: Pid, placed: Placed) -> Result<(), CgroupError> {
+        if self.is_v2() && placed == Placed::InUnified {
+            return Ok(());
+        }
+        let file = join(path, "cgroup.procs");
+        fd::write_at(self.base(), &file, pid.to_string().as_bytes())
+            .map_err(|source| CgroupError::Enter { path: self.path(path), source })
+    }
+}
