@@ -31,8 +31,10 @@ applets! {
     attach
     config
     create
+    execute
     freeze
     init
+    start
     stop
     unfreeze
     wait

@@ -7,6 +7,7 @@ pub mod info;
 pub mod list;
 pub mod lock;
 pub mod power;
+pub mod start;
 pub mod template;
 
 use crate::config::ConfigError;

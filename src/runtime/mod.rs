@@ -1,9 +1,11 @@
 //! Being written.
 pub mod attach;
 pub mod child;
+pub mod command;
 pub mod daemon;
 pub mod init;
 pub mod monitor;
 pub mod plan;
 pub mod start;
+pub mod supervise;
 pub mod sync;

@@ -1,1 +1,270 @@
-//! Being written.
+//! `Config` → [`StartPlan`]: everything that a start will do, decided before the first change.
+//!
+//! Making a plan asks the kernel what it has and reads the files that the configuration names;
+//! it changes nothing. What cannot be had is an error here, with the line to blame; a start that
+//! got past its plan fails only for what nobody could know. `lxc-start --dry-run` prints it.
+
+use super::command;
+use super::sync::{During, Failure, Step};
+use crate::config::{Config, HookKind, IdKind, NsKind, Origin};
+use crate::net::rtnl::Rtnl;
+use crate::sys::cred;
+use crate::sys::procfs::ProcFs;
+use crate::{caps, cgroup, idmap, limits, lsm, mount, net, ns, seccomp, storage};
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// What the caller of a start says beside the configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// The container's name.
+    pub name: String,
+    /// The directory that holds it.
+    pub lxcpath: PathBuf,
+    /// Its configuration file; `None` when the start was defined on the command line alone.
+    pub config_file: Option<PathBuf>,
+    /// The program to run as init and its arguments; empty for `lxc.init.cmd`.
+    pub command: Vec<String>,
+    /// Run `command` below our own small init (lxc-execute).
+    pub execute: bool,
+    /// `lxc.cgroup.pattern` of lxc.conf.
+    pub cgroup_pattern: Option<String>,
+    /// `lxc.cgroup.use` of lxc.conf.
+    pub cgroup_use: Option<Vec<String>>,
+    /// Standard streams of the caller stay init's (foreground without a console).
+    pub foreground: bool,
+}
+
+/// A complete start.
+pub struct StartPlan {
+    /// What was asked.
+    pub request: Request,
+    /// The configuration it was made from; what GET_CONFIG_ITEM answers.
+    pub config: Config,
+    /// Namespaces to create and to join.
+    pub ns: ns::NsPlan,
+    /// The id map and who writes it.
+    pub idmap: Option<(idmap::IdMap, idmap::Writer)>,
+    /// Cgroups and limits.
+    pub cgroup: cgroup::CgroupPlan,
+    /// Mounts, /dev and root.
+    pub mounts: mount::MountPlan,
+    /// Console, ttys and ptys.
+    pub terminals: mount::TerminalPlan,
+    /// Devices and addresses.
+    pub net: net::NetPlan,
+    /// Bounding set.
+    pub caps: caps::Bounding,
+    /// rlimits, sysctls, /proc files, personality, keyring.
+    pub limits: limits::LimitPlan,
+    /// The compiled policy.
+    pub seccomp: seccomp::SeccompPlan,
+    /// Profile or context.
+    pub lsm: lsm::LsmPlan,
+    /// What runs as init.
+    pub init: InitPlan,
+    /// Remarks for the reader of `--dry-run`; none keeps the container from starting.
+    pub notes: Vec<String>,
+}
+
+/// The program of process 1.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InitPlan {
+    /// Program and arguments.
+    pub argv: Vec<String>,
+    /// NAME=VALUE, all of it.
+    pub env: Vec<(String, String)>,
+    /// User id in the container.
+    pub uid: u32,
+    /// Group id in the container.
+    pub gid: u32,
+    /// Supplementary groups.
+    pub groups: Vec<u32>,
+    /// Working directory in the container.
+    pub cwd: Option<PathBuf>,
+    /// The line that names the program, if one does.
+    pub origin: Option<Origin>,
+}
+
+impl InitPlan {
+    fn new(config: &Config, request: &Request) -> Result<Self, Failure> {
+        let (argv, origin) = command::init(config, request)?;
+        let mut env = config.environment.both.clone();
+        env.extend(config.environment.runtime.iter().cloned());
+        env.push(("container".into(), "lxc".into()));
+        let init = &config.init;
+        Ok(Self {
+            argv,
+            env,
+            uid: init.uid,
+            gid: init.gid,
+            groups: init.groups.clone(),
+            cwd: init.cwd.clone(),
+            origin,
+        })
+    }
+}
+
+impl StartPlan {
+    /// Makes the plan.
+    ///
+    /// # Errors
+    /// Everything that can be known beforehand to be impossible.
+    pub fn new(config: Config, request: Request) -> Result<Self, Failure> {
+        let available = ns::Available::probe().during(Step::Plan)?;
+        let ns = ns::plan(&config, &available).during(Step::Plan)?;
+        let idmap = plan_ids(&config)?;
+        let last_cap = caps::last_cap().during(Step::Plan)?;
+        let caps = caps::plan(&config.caps, last_cap).during(Step::Plan)?;
+        let own: Vec<NsKind> = ns.create.iter().collect();
+        let limits = limits::plan(&config, &own).during(Step::Plan)?;
+        let init = InitPlan::new(&config, &request)?;
+        let mut notes: Vec<String> = Vec::new();
+        let mounts = plan_mounts(&config, &request)?;
+        let net = net::plan(&config, &request.name).during(Step::Plan)?;
+        let cgroup = plan_cgroups(&config, &request)?;
+        let proc = ProcFs::open().during(Step::Plan)?;
+        let status = proc.read("self/status").during(Step::Plan)?;
+        let seccomp = seccomp::prepare(&config, &status).during(Step::Plan)?;
+        let facts = lsm::Facts::probe(Path::new("/sys"), &proc);
+        let lsm = lsm::plan(&config, &facts, &request.name, &request.lxcpath).during(Step::Plan)?;
+        if ns.creates(NsKind::Net) && !net.nics.is_empty() {
+            let mut host = Rtnl::open().during(Step::Plan)?;
+            notes.extend(
+                net::check(&net, &mut host).during(Step::Plan)?.into_iter().map(|n| n.text),
+            );
+        }
+        notes.extend(net.notes.iter().map(|note| note.text.clone()));
+        notes.extend(seccomp.notes.iter().cloned());
+        notes.extend(lsm.notes.iter().cloned());
+        notes.extend(mounts.warnings.iter().cloned());
+        let terminals = mount::TerminalPlan::new(&config);
+        let plan = Self {
+            request,
+            config,
+            ns,
+            idmap,
+            cgroup,
+            mounts,
+            terminals,
+            net,
+            caps,
+            limits,
+            seccomp,
+            lsm,
+            init,
+            notes,
+        };
+        Ok(plan)
+    }
+
+    /// True if the child must not build its root before the network is complete: its hooks may
+    /// look at it, and so may the script of an interface look at the hooks' work.
+    pub fn network_first(&self) -> bool {
+        let hooks = [HookKind::PreMount, HookKind::Mount, HookKind::Autodev];
+        hooks.iter().any(|&kind| !self.config.hooks(kind).is_empty())
+            || self.net.nics.iter().any(|nic| nic.script_up.is_some())
+    }
+
+    /// True if there is a network to be made in a namespace of the container's own.
+    pub fn makes_network(&self) -> bool {
+        self.ns.creates(NsKind::Net) && !self.net.nics.is_empty()
+    }
+
+    /// Where the container lives.
+    pub fn directory(&self) -> PathBuf {
+        self.request.lxcpath.join(&self.request.name)
+    }
+}
+
+/// The id map and its writer.
+fn plan_ids(config: &Config) -> Result<Option<(idmap::IdMap, idmap::Writer)>, Failure> {
+    let Some(map) = idmap::IdMap::from_config(config).during(Step::Plan)? else {
+        return Ok(None);
+    };
+    let dirs: Vec<PathBuf> =
+        ["/usr/bin", "/bin", "/usr/local/bin"].iter().map(PathBuf::from).collect();
+    let writer = idmap::plan_writer(&map, cred::euid(), cred::egid(), &dirs).during(Step::Plan)?;
+    Ok(Some((map, writer)))
+}
+
+fn plan_mounts(config: &Config, request: &Request) -> Result<mount::MountPlan, Failure> {
+    let backend = storage::open(config).during(Step::Plan)?;
+    let root = backend.as_ref().map(|backend| backend.root_source());
+    let point = mount::load_mount_point(config, root.as_ref()).during(Step::Plan)?;
+    let inputs = mount::Inputs {
+        lxcpath: &request.lxcpath,
+        name: &request.name,
+        root,
+        mount_point: &point,
+        fstab: mount::load_fstab(config).during(Step::Plan)?,
+    };
+    mount::plan::plan(config, &inputs).during(Step::Plan)
+}
+
+fn plan_cgroups(config: &Config, request: &Request) -> Result<cgroup::CgroupPlan, Failure> {
+    let base = if config.cgroup.relative || cred::euid() != 0 {
+        cgroup::layout::Base::Own
+    } else {
+        cgroup::layout::Base::Init
+    };
+    let only = request.cgroup_use.as_deref().unwrap_or_default();
+    let layout = cgroup::Layout::probe(base, only).during(Step::Plan)?;
+    cgroup::plan(config, &request.name, &layout, request.cgroup_pattern.as_deref())
+        .during(Step::Plan)
+}
+
+impl fmt::Display for StartPlan {
+    /// What `lxc-start --dry-run` prints: one line per decision, in the order of the start.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "container {} in {}", self.request.name, self.directory().display())?;
+        if let Some(file) = &self.request.config_file {
+            writeln!(f, "config {}", file.display())?;
+        }
+        for (kind, hooks) in &self.config.hooks {
+            for hook in hooks {
+                writeln!(f, "hook {}: {} [{}]", kind.name(), hook.value, hook.origin)?;
+            }
+        }
+        let names = |set: Vec<&str>| if set.is_empty() { "-".into() } else { set.join(" ") };
+        let made: Vec<&str> = self.ns.create.iter().map(NsKind::name).collect();
+        writeln!(f, "namespaces {}", names(made))?;
+        for join in &self.ns.join {
+            writeln!(f, "join {} of {:?} [{}]", join.kind.name(), join.source, join.origin)?;
+        }
+        if let Some((map, _)) = &self.idmap {
+            for (kind, word) in [(IdKind::Uid, "uid"), (IdKind::Gid, "gid")] {
+                for line in map.text(kind).lines() {
+                    writeln!(f, "idmap {word} {line}")?;
+                }
+            }
+        }
+        writeln!(f, "{}", self.cgroup.to_string().trim_end())?;
+        for nic in &self.net.nics {
+            let link = nic.link.as_deref().map_or(String::new(), |link| format!(" on {link}"));
+            writeln!(f, "net {} {:?} {}{link}", nic.index, nic.kind, nic.name)?;
+            for address in &nic.addresses {
+                writeln!(f, "net {} address {:?}", nic.index, address.value)?;
+            }
+        }
+        write!(f, "{}", self.mounts)?;
+        if self.terminals.ttys > 0 || self.terminals.pty_max > 0 {
+            writeln!(
+                f,
+                "terminals: {} ttys, {} ptys",
+                self.terminals.ttys, self.terminals.pty_max
+            )?;
+        }
+        if let Some(label) = self.lsm.label() {
+            writeln!(f, "label {label}")?;
+        }
+        if self.seccomp.is_active() {
+            writeln!(f, "seccomp policy loaded")?;
+        }
+        writeln!(f, "init {}", self.init.argv.join(" "))?;
+        for note in &self.notes {
+            writeln!(f, "note: {note}")?;
+        }
+        Ok(())
+    }
+}

@@ -82,7 +82,17 @@ struct CloneArgs {
 
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 const CLONE_PIDFD: u64 = 0x1000;
+const CLONE_PARENT: u64 = 0x8000;
 const CLONE_ARGS_SIZE_VER0: usize = 64;
+
+/// Whose child the new process is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Parent {
+    /// The caller's.
+    Caller,
+    /// The caller's parent's, which reaps it (CLONE_PARENT).
+    Callers,
+}
 
 /// Fork-like clone into new namespaces (`flags` of CLONE_NEW* only), and into the cgroup that
 /// `cgroup` names where the kernel can.
@@ -91,8 +101,14 @@ const CLONE_ARGS_SIZE_VER0: usize = 64;
 ///
 /// # Errors
 /// EDEADLK with several threads; EPERM, EINVAL, ENOSPC (namespace limits), ENOMEM of clone(2).
-pub fn clone3(flags: u64, cgroup: Option<BorrowedFd<'_>>, placed: &mut bool) -> Result<Cloned> {
+pub fn clone3(
+    flags: u64,
+    parent: Parent,
+    cgroup: Option<BorrowedFd<'_>>,
+    placed: &mut bool,
+) -> Result<Cloned> {
     assert_one_thread("clone3")?;
+    let flags = if parent == Parent::Callers { flags | CLONE_PARENT } else { flags };
     *placed = false;
     if let Some(dir) = cgroup {
         let fd = dir.as_raw_fd();
@@ -131,7 +147,8 @@ fn clone3_once(flags: u64, cgroup: Option<RawFd>) -> Result<Cloned> {
     let mut args = CloneArgs {
         flags: flags | CLONE_PIDFD,
         pidfd: std::ptr::from_mut(&mut pidfd) as u64,
-        exit_signal: libc::SIGCHLD as u64,
+        // A sibling takes the exit signal of the caller, and clone3 wants none named.
+        exit_signal: if flags & CLONE_PARENT == 0 { libc::SIGCHLD as u64 } else { 0 },
         ..CloneArgs::default()
     };
     let size = match cgroup {
@@ -268,6 +285,24 @@ pub fn wait(pid: Pid) -> Result<Wait> {
 /// As [`wait`], without waiting.
 pub fn try_wait(pid: Pid) -> Result<Wait> {
     wait_flags(pid, libc::__WALL | libc::WNOHANG)
+}
+
+/// How a child ended, without reaping it; [`Wait::Running`] when it has not.
+pub fn peek(pid: Pid) -> Result<Wait> {
+    let mut info = std::mem::MaybeUninit::<libc::siginfo_t>::zeroed();
+    let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL;
+    // SAFETY: `info` outlives the call, which fills it or leaves it zero.
+    if unsafe { libc::waitid(libc::P_PID, pid.unsigned_abs(), info.as_mut_ptr(), flags) } != 0 {
+        return Err(SysError::last("waitid", pid));
+    }
+    // SAFETY: zeroed at first, and zero is a valid siginfo.
+    let info = unsafe { info.assume_init() };
+    if info.si_signo == 0 {
+        return Ok(Wait::Running);
+    }
+    // SAFETY: waitid filled in the fields of SIGCHLD.
+    let status = unsafe { info.si_status() };
+    Ok(if info.si_code == libc::CLD_EXITED { Wait::Exited(status) } else { Wait::Signaled(status) })
 }
 
 fn wait_flags(pid: Pid, flags: i32) -> Result<Wait> {

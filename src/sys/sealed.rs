@@ -52,18 +52,8 @@ pub fn ensure(name: &str) -> Result<()> {
         }
         return Ok(());
     }
-    let argv = CStrings::new(std::env::args_os())?;
-    let envp = CStrings::new(std::env::vars_os().map(|(key, value)| {
-        let mut entry = OsString::with_capacity(key.len() + value.len() + 1);
-        entry.push(key);
-        entry.push("=");
-        entry.push(value);
-        entry
-    }))?;
-    let failed = match copy(own.as_fd(), name) {
-        Ok(copy) => process::exec_fd(copy.as_fd(), &argv, &envp),
-        Err(e) => e,
-    };
+    let failed = copy(own.as_fd(), name).and_then(|copy| rerun(copy.as_fd()));
+    let Err(failed) = failed;
     // FALLBACK(<3.17): no memfds; and where vm.memfd_noexec forbids to execute them (EACCES).
     if !matches!(failed.errno, libc::ENOSYS | libc::EACCES) {
         return Err(failed);
@@ -74,7 +64,43 @@ pub fn ensure(name: &str) -> Result<()> {
     let mount = detached_read_only(own.as_fd())?;
     // The mount must be gone from every namespace before a container can see this process, or its
     // flags could be changed through /proc/PID/exe: exec closes the descriptor, which does that.
-    Err(process::exec_fd(mount.as_fd(), &argv, &envp))
+    let Err(failed) = rerun(mount.as_fd());
+    Err(failed)
+}
+
+/// As [`ensure`], for a program that a whole container's life depends on: what runs then is the
+/// binary itself by a read-only mount of its own, whose pages all monitors share. A container
+/// that gets hold of it gets no more than its rootfs, a mount of the same host, gives it already.
+///
+/// # Errors
+/// As [`ensure`].
+pub fn ensure_shared(name: &str) -> Result<()> {
+    let own = fd::open("/proc/self/exe", OFlags::RDONLY, 0)?;
+    if super::cred::euid() != 0 || is_read_only_mount(own.as_fd())? {
+        // The kernel named the process after the descriptor's number.
+        if let Ok(name) = std::ffi::CString::new(name) {
+            let _ = rustix::thread::set_name(&name);
+        }
+        return Ok(());
+    }
+    match detached_read_only(own.as_fd()).and_then(|mount| rerun(mount.as_fd())) {
+        // FALLBACK(<5.12): no mount_setattr; the copy has to do.
+        Err(e) if matches!(e.errno, libc::ENOSYS | libc::EPERM | libc::EINVAL) => ensure(name),
+        Err(e) => Err(e),
+    }
+}
+
+/// Executes `program` with this process's own words and environment. Returns only on failure.
+fn rerun(program: BorrowedFd<'_>) -> Result<std::convert::Infallible> {
+    let argv = CStrings::new(std::env::args_os())?;
+    let envp = CStrings::new(std::env::vars_os().map(|(key, value)| {
+        let mut entry = OsString::with_capacity(key.len() + value.len() + 1);
+        entry.push(key);
+        entry.push("=");
+        entry.push(value);
+        entry
+    }))?;
+    Err(process::exec_fd(program, &argv, &envp))
 }
 
 fn copy(own: BorrowedFd<'_>, name: &str) -> Result<OwnedFd> {

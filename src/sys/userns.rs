@@ -3,7 +3,7 @@
 #![allow(unsafe_code, reason = "pause has no safe wrapper")]
 
 use super::error::{At, Result};
-use super::process::{self, Cloned, KillOnDrop, Pid};
+use super::process::{self, Cloned, KillOnDrop, Parent, Pid};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -21,7 +21,7 @@ pub const CAP_SETUID: u8 = 7;
 /// EPERM where user namespaces are switched off, ENOSPC at their limit, EDEADLK with threads.
 pub fn holder() -> Result<KillOnDrop> {
     let parent = process::own_pid();
-    match process::clone3(CLONE_NEWUSER, None, &mut false)? {
+    match process::clone3(CLONE_NEWUSER, Parent::Caller, None, &mut false)? {
         Cloned::Parent { pid, pidfd } => Ok(KillOnDrop::new(pid, pidfd)),
         Cloned::Child => hold(parent),
     }

@@ -7,3 +7,4 @@ pub mod name;
 pub mod sha1;
 pub mod signames;
 pub mod time;
+pub mod words;

@@ -145,7 +145,7 @@ fn start(
     };
     let (parent, child) = wire::pair().map_err(failed("making a socket pair"))?;
     let mut placed = false;
-    let cloned = process::clone3(0, leaf.as_ref().map(AsFd::as_fd), &mut placed);
+    let cloned = process::clone3(0, process::Parent::Caller, leaf.as_ref().map(AsFd::as_fd), &mut placed);
     match cloned.map_err(failed("making a process"))? {
         Cloned::Child => {
             drop(parent);

@@ -1,0 +1,97 @@
+# lxcbox: `make demo` shows a container's whole life, `make test` checks everything. Both install
+# what they need from Debian by package name. `make help` lists the targets.
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+CARGO ?= cargo
+SUDO ?= $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+
+# What a fresh Debian with Rust lacks for building, for the demo, and for the tests.
+BUILD_PACKAGES = gcc libc6-dev
+DEMO_PACKAGES  = iproute2 util-linux
+TEST_PACKAGES  = iproute2 util-linux busybox-static dnsmasq-base debootstrap procps libcap2-bin \
+                 iputils-ping lxc lxc-templates zsh fish bash
+BENCH_PACKAGES = gcc libc6-dev lxc busybox-static crun runc bubblewrap systemd-container iproute2
+
+# The static target: musl where rustup has it, else glibc linked statically.
+HOST   := $(shell rustc -vV | sed -n 's/^host: //p')
+MUSL   := $(subst -gnu,-musl,$(HOST))
+HAVE_MUSL := $(shell [ -d "$$(rustc --print sysroot)/lib/rustlib/$(MUSL)/lib" ] && echo yes)
+ifeq ($(HAVE_MUSL),yes)
+TARGET ?= $(MUSL)
+else
+TARGET ?= $(HOST)
+endif
+# A fixed load address leaves no relocations to be written: the pages stay shared with the file.
+STATIC_FLAGS = -C target-feature=+crt-static -C relocation-model=static
+TARGET_VAR := CARGO_TARGET_$(shell echo $(TARGET) | tr 'a-z-' 'A-Z_')_RUSTFLAGS
+BUILD  = $(TARGET_VAR)="$(STATIC_FLAGS)" $(CARGO)
+OUT    = $(or $(CARGO_TARGET_DIR),target)
+BINARY = $(OUT)/$(TARGET)/release/lxcbox
+
+.PHONY: all build help demo test check unit kernel glibc bench size install fuzz clean \
+	packages-build packages-demo packages-test packages-bench
+
+all: build
+
+help:
+	@echo 'make demo     a container is created, started, entered, listed, stopped, destroyed'
+	@echo 'make test     everything: format, lints, unit, command line, kernel, both C libraries'
+	@echo 'make build    the static binary: $(BINARY)'
+	@echo 'make install  PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)'
+	@echo 'make check    what needs no root: format, lints, documentation, unit and command line'
+	@echo 'make kernel   the tests on the real kernel (root)'
+	@echo 'make bench    times beside the peers that are installed (root); CASES="start rounds=20"'
+	@echo 'make size     binary and crates against the budgets'
+	@echo 'make fuzz     SECONDS=120 of each fuzz target'
+
+# Installs by name what is not there yet; says nothing when all is.
+define install_packages
+@missing=; for p in $(1); do dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' \
+	|| missing="$$missing $$p"; done; \
+	[ -z "$$missing" ] || { echo "installing:$$missing"; \
+	$(SUDO) apt-get update -q=2 && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -q=2 -y \
+	--no-install-recommends $$missing >/dev/null; }
+endef
+
+packages-build:
+	$(call install_packages,$(BUILD_PACKAGES))
+packages-demo:
+	$(call install_packages,$(DEMO_PACKAGES))
+packages-test:
+	$(call install_packages,$(TEST_PACKAGES))
+packages-bench:
+	$(call install_packages,$(BENCH_PACKAGES))
+
+build: packages-build
+	$(BUILD) build --release --target $(TARGET)
+
+demo: packages-demo build
+	$(SUDO) tests/demo.sh $(BINARY)
+
+test: packages-build packages-test check kernel glibc size
+
+check: packages-build
+	$(CARGO) fmt --check
+	$(CARGO) clippy --all-targets -- -D warnings
+	$(CARGO) doc --no-deps --document-private-items -q
+	$(BUILD) test --target $(TARGET) --lib --test cli -q
+
+kernel: packages-test
+	$(BUILD) test --target $(TARGET) --test kernel -q -- --test-threads 4
+
+# The same program linked with the other C library: it must build and pass the command-line tests.
+glibc:
+ifneq ($(TARGET),$(HOST))
+	CARGO_TARGET_$(shell echo $(HOST) | tr 'a-z-' 'A-Z_')_RUSTFLAGS="-C target-feature=+crt-static" \
+		$(CARGO) test --target $(HOST) --test cli -q
+endif
+
+size: build
+	tests/size.sh $(BINARY)
+
+bench: packages-bench build
+	$(BUILD) bench --target $(TARGET) --bench bench -- $(CASES)
+
+clean:
+	$(CARGO) clean

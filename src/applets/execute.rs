@@ -1,0 +1,71 @@
+//! lxc-execute: runs one command below our own small init.
+
+use super::Applet;
+use super::start::{defined, defines, finish, shares, words};
+use crate::container::Container;
+use crate::container::start::Start;
+use crate::runtime::daemon::Mode;
+use crate::sys::process::{self, Wait};
+use crate::sys::sealed;
+use crate::ui::args::{flag, get_text, rest, shared, value};
+use crate::ui::{Context, Failure};
+use clap::{ArgMatches, Command};
+use std::process::ExitCode;
+
+/// The registry's entry.
+pub const APPLET: Applet = Applet {
+    name: "lxc-execute",
+    about: "run a command in a container of its own",
+    command,
+    run,
+};
+
+fn command() -> Command {
+    let command = Command::new(APPLET.name)
+        .arg(flag("daemon", "daemon").short('d').help("run in the background"))
+        .arg(value("rcfile", "rcfile", "FILE").short('f').help("load FILE instead of the config"))
+        .arg(value("uid", "uid", "UID").short('u').help("user id of the command"))
+        .arg(value("gid", "gid", "GID").short('g').help("group id of the command"));
+    shared(shares(defines(command)).arg(rest("COMMAND"))).after_help(
+        "Without COMMAND, lxc.execute.cmd is run. Process 1 is lxcbox's own init; nothing of it \
+         need be in\nthe container. Exit status: COMMAND's; a signal that ended COMMAND ends \
+         lxc-execute too; 255 if\nCOMMAND cannot be run; 1 if the container could not start.",
+    )
+}
+
+fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
+    // What runs as process 1 is this very program.
+    sealed::ensure_shared("lxc-execute")?;
+    let mut all = defined(ctx, matches)?;
+    for (option, key) in [("uid", "lxc.init.uid"), ("gid", "lxc.init.gid")] {
+        if let Some(id) = get_text(ctx, matches, option)? {
+            all.push((format!("{key} = {id}"), option));
+        }
+    }
+    let daemon = matches.get_flag("daemon");
+    let start = Start {
+        container: Container::new(ctx.lxcpath.clone(), ctx.name())?,
+        rcfile: ctx.rcfile.clone(),
+        defines: all,
+        command: words(ctx)?,
+        execute: true,
+        mode: if daemon { Mode::Daemon } else { Mode::Foreground },
+        pidfile: None,
+        close_fds: daemon,
+    };
+    let prepared = start.prepare()?;
+    prepared.warnings.iter().for_each(|warning| ctx.warn(warning));
+    match finish(ctx, start.run(prepared))? {
+        None => Ok(ExitCode::SUCCESS),
+        Some(ended) => Ok(status(ended.how)),
+    }
+}
+
+/// LXC's tool dies of the signal that ended the command, so that a shell sees it.
+fn status(how: Wait) -> ExitCode {
+    if let Wait::Signaled(signal) = how {
+        let _ = crate::sys::signal::unblock_all();
+        let _ = process::kill(process::own_pid(), signal);
+    }
+    ExitCode::from(how.exit_code())
+}

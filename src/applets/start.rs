@@ -1,0 +1,158 @@
+//! lxc-start: runs a container's init below a monitor.
+
+use super::Applet;
+use crate::config::NsKind;
+use crate::container::Container;
+use crate::control::client::Client;
+use crate::control::state::State;
+use crate::container::start::{Start, StartError};
+use crate::runtime::daemon::Mode;
+use crate::sys::sealed;
+use crate::ui::args::{flag, get, get_text, rest, shared, value};
+use crate::ui::{Context, Failure, out};
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// The registry's entry.
+pub const APPLET: Applet =
+    Applet { name: "lxc-start", about: "start a container", command, run };
+
+/// The namespaces that `--share-*` offers, as LXC has them.
+const SHARED: [(&str, NsKind); 4] = [
+    ("share-net", NsKind::Net),
+    ("share-ipc", NsKind::Ipc),
+    ("share-uts", NsKind::Uts),
+    ("share-pid", NsKind::Pid),
+];
+
+fn command() -> Command {
+    let command = Command::new(APPLET.name)
+        .arg(flag("daemon", "daemon").short('d').help("run in the background (the default)"))
+        .arg(
+            flag("foreground", "foreground")
+                .short('F')
+                .help("stay; the console is this terminal; status 0 however init ends"),
+        )
+        .arg(
+            value("pidfile", "pidfile", "FILE")
+                .short('p')
+                .help("write the monitor's process number to FILE, removed at its end"),
+        )
+        .arg(value("rcfile", "rcfile", "FILE").short('f').help("load FILE instead of the config"))
+        .arg(
+            value("console", "console", "PATH")
+                .short('c')
+                .help("connect the console with this terminal device"),
+        )
+        .arg(
+            value("console-log", "console-log", "FILE")
+                .short('L')
+                .help("append what the console shows to FILE"),
+        )
+        .arg(
+            flag("close-all-fds", "close-all-fds")
+                .short('C')
+                .help("close inherited file descriptors (always in the background)"),
+        )
+        .arg(flag("dry-run", "dry-run").help("print everything that would be done, and do nothing"));
+    shared(shares(defines(command)).arg(rest("COMMAND"))).after_help(
+        "COMMAND and its arguments run instead of lxc.init.cmd or /sbin/init.\n\
+         Exit status: 0 when the container runs (or did already), 1 when it could not start.",
+    )
+}
+
+/// `-s KEY=VALUE`, of lxc-start and lxc-execute.
+pub(super) fn defines(command: Command) -> Command {
+    command.arg(
+        value("define", "define", "KEY=VALUE")
+            .short('s')
+            .action(ArgAction::Append)
+            .help("set a configuration key for this start; may be repeated"),
+    )
+}
+
+/// `--share-net` and its like.
+pub(super) fn shares(command: Command) -> Command {
+    SHARED.iter().fold(command, |command, (option, kind)| {
+        let help = format!("share the {} namespace of a container or process", kind.name());
+        let arg: Arg = value(option, option, "NAME|PID").help(help);
+        command.arg(arg)
+    })
+}
+
+/// The settings that the options stand for, each with its option's name.
+pub(super) fn defined(ctx: &Context, matches: &ArgMatches) -> Result<Vec<(String, &'static str)>, Failure> {
+    let mut all = Vec::new();
+    for text in matches.get_many::<std::ffi::OsString>("define").into_iter().flatten() {
+        let text = text.to_str().ok_or_else(|| Failure::new("--define wants text"))?;
+        all.push((text.to_string(), "--define"));
+    }
+    for (option, kind) in SHARED {
+        if let Some(from) = get_text(ctx, matches, option)? {
+            all.push((format!("lxc.namespace.share.{} = {from}", kind.name()), option));
+        }
+    }
+    Ok(all)
+}
+
+/// The words of the command after the options.
+pub(super) fn words(ctx: &Context) -> Result<Vec<String>, Failure> {
+    let text = |word: &std::ffi::OsString| {
+        word.to_str().map(str::to_string).ok_or_else(|| Failure::new("the command is not UTF-8"))
+    };
+    ctx.rest.iter().map(text).collect()
+}
+
+fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
+    if !matches.get_flag("dry-run") {
+        // The child is process 1 of the container for a moment: it must not be a way to the
+        // host's binary (CVE-2019-5736).
+        sealed::ensure_shared("lxc-start")?;
+    }
+    let mut all = Vec::new();
+    for (option, key) in [("console", "lxc.console.path"), ("console-log", "lxc.console.logfile")] {
+        if let Some(path) = get_text(ctx, matches, option)? {
+            all.push((format!("{key} = {path}"), option));
+        }
+    }
+    all.extend(defined(ctx, matches)?);
+    let start = Start {
+        container: Container::new(ctx.lxcpath.clone(), ctx.name())?,
+        rcfile: ctx.rcfile.clone(),
+        defines: all,
+        command: words(ctx)?,
+        execute: false,
+        mode: if matches.get_flag("foreground") && !matches.get_flag("daemon") {
+            Mode::Foreground
+        } else {
+            Mode::Daemon
+        },
+        pidfile: get(matches, "pidfile").map(PathBuf::from),
+        close_fds: matches.get_flag("close-all-fds"),
+    };
+    // Before the plan, which would find the running container's own devices in its way.
+    let client = Client::new(&ctx.lxcpath, ctx.name());
+    if !matches.get_flag("dry-run") && client.state().is_ok_and(|state| state != State::Stopped) {
+        ctx.warn("Container is already running");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let prepared = start.prepare()?;
+    prepared.warnings.iter().for_each(|warning| ctx.warn(warning));
+    if matches.get_flag("dry-run") {
+        out::line(prepared.plan()?.to_string().trim_end())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    finish(ctx, start.run(prepared)).map(|_| ExitCode::SUCCESS)
+}
+
+/// Turns the end of a start into the tool's: "already running" is no failure.
+pub(super) fn finish<T: Default>(ctx: &Context, done: Result<T, StartError>) -> Result<T, Failure> {
+    match done {
+        Err(StartError::Start(failure)) if failure.is_already_running() => {
+            ctx.warn("Container is already running");
+            Ok(T::default())
+        }
+        done => Ok(done?),
+    }
+}

@@ -1,0 +1,219 @@
+//! The supervising process of one container: start, event loop, end, and again at a reboot.
+
+use super::daemon::{self, Mode, PidFile};
+use super::monitor::Monitor;
+use super::plan::StartPlan;
+use super::start::{self, Ground, Live};
+use super::sync::{During, End, Failure, Step};
+use crate::cgroup::{CgroupTree, Placed};
+use crate::config::{HookKind, NsKind};
+use crate::control::address::command_socket;
+use crate::control::state::State;
+use crate::hook::{self, HookContext, Target};
+use crate::sys::process::Wait;
+use crate::sys::procfs::ProcFs;
+use crate::sys::{errno, ns as sysns, signal, title, unix};
+use crate::util::signames::Signal;
+use crate::{mount, ns};
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+/// What a start needs besides its plan.
+pub struct Supervise {
+    /// The plan.
+    pub plan: StartPlan,
+    /// Where to write the supervisor's number.
+    pub pidfile: Option<PathBuf>,
+    /// Close what the caller left open.
+    pub close_fds: bool,
+    /// Destroys the container at its end, for `lxc.ephemeral`.
+    pub destroy: Box<dyn FnOnce() -> Result<(), String>>,
+}
+
+/// How a container ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Ended {
+    /// The end of its init.
+    pub how: Wait,
+}
+
+/// Starts the container and supervises it, in this process or in a daemon.
+///
+/// # Errors
+/// The failure of the start, after everything has been undone.
+pub fn start(what: Supervise, mode: Mode) -> Result<Option<Ended>, Failure> {
+    let request = &what.plan.request;
+    let address = command_socket(&request.lxcpath, &request.name);
+    let listener = unix::listen_abstract(&address, BACKLOG).map_err(|e| {
+        if e.is(errno::EADDRINUSE) {
+            return Failure::already_running();
+        }
+        Failure::new(Step::Socket, &e)
+    })?;
+    daemon::launch(mode, |report| supervise(what, listener, report))
+}
+
+/// As many clients may wait as in LXC.
+const BACKLOG: i32 = 100;
+
+fn supervise(what: Supervise, listener: OwnedFd, report: Option<End>) -> Result<Ended, Failure> {
+    let done = prepare(&what).and_then(|(pidfile, proc, cgroups)| {
+        let mut session = Session {
+            plan: &what.plan,
+            proc,
+            cgroups,
+            hooks: hook_context(&what.plan),
+            monitor: Monitor::new(&what.plan, listener)?,
+            report: report.as_ref(),
+            _pidfile: pidfile,
+        };
+        session.run()
+    });
+    match done {
+        Ok(how) => {
+            if what.plan.config.ephemeral {
+                if let Err(e) = (what.destroy)() {
+                    log::error!("destroying the ephemeral container: {e}");
+                }
+            }
+            Ok(Ended { how })
+        }
+        Err(failure) => {
+            if let Some(report) = &report {
+                report.fail(&failure);
+            }
+            Err(failure)
+        }
+    }
+}
+
+/// What is needed before the first state is announced.
+fn prepare(what: &Supervise) -> Result<(Option<PidFile>, ProcFs, CgroupTree), Failure> {
+    let plan = &what.plan;
+    let pidfile = what.pidfile.as_deref().map(PidFile::write).transpose().during(Step::Monitor)?;
+    let request = &plan.request;
+    // Cosmetic: without CONFIG_CHECKPOINT_RESTORE the kernel refuses it.
+    let _ =
+        title::set_title(&format!("[lxc monitor] {} {}", request.lxcpath.display(), request.name));
+    signal::block_all_but(&FATAL).during(Step::Monitor)?;
+    if plan.config.monitor_unshare {
+        sysns::unshare(ns::flag(NsKind::Mnt) as i32).during(Step::Monitor)?;
+        mount::slave_all().during(Step::Monitor)?;
+    }
+    let proc = ProcFs::open().during(Step::Monitor)?;
+    let cgroups = CgroupTree::create_monitor(&plan.cgroup).during(Step::Cgroups)?;
+    cgroups.enter_monitor_self(Placed::Nowhere).during(Step::Cgroups)?;
+    Ok((pidfile, proc, cgroups))
+}
+
+/// Signals that LXC's monitor leaves alone: faults of its own.
+const FATAL: [i32; 3] = [4, 7, 11];
+
+fn hook_context(plan: &StartPlan) -> HookContext {
+    let request = &plan.request;
+    let mut hooks = HookContext::new(&plan.config, &request.name, request.config_file.as_deref());
+    hooks.rootfs_mount = Some(plan.mounts.mount_point().to_path_buf());
+    hooks
+}
+
+/// One container over all its boots.
+struct Session<'a> {
+    plan: &'a StartPlan,
+    proc: ProcFs,
+    cgroups: CgroupTree,
+    hooks: HookContext,
+    monitor: Monitor,
+    report: Option<&'a End>,
+    _pidfile: Option<PidFile>,
+}
+
+impl Session<'_> {
+    /// Boots until a boot does not end in a reboot.
+    fn run(&mut self) -> Result<Wait, Failure> {
+        loop {
+            self.monitor.set_state(State::Starting);
+            let mut live = match self.boot() {
+                Ok(live) => live,
+                Err(failure) => {
+                    self.monitor.set_state(State::Aborting);
+                    self.undo();
+                    return Err(failure);
+                }
+            };
+            self.monitor.set_state(State::Running);
+            if let Some(report) = self.report.take() {
+                // The starter may be gone; the container runs all the same.
+                let _ = report.reached(Step::Running);
+            }
+            let how = self.monitor.run(self.plan, &mut live, &mut self.cgroups)?;
+            let target = if is_reboot(how) { Target::Reboot } else { Target::Stop };
+            if !self.end(live, target) || target == Target::Stop {
+                return Ok(how);
+            }
+        }
+    }
+
+    fn boot(&mut self) -> Result<Live, Failure> {
+        self.hooks.pid = None;
+        self.hooks.target = None;
+        self.hooks.namespaces.clear();
+        let mut ground = Ground {
+            plan: self.plan,
+            cgroups: &mut self.cgroups,
+            proc: &self.proc,
+            keep_streams: start::kept_streams(self.plan),
+        };
+        start::start(&mut ground, &mut self.hooks)
+    }
+
+    /// After a failed start: the cgroups go, and the post-stop hooks run as after any stop.
+    fn undo(&mut self) {
+        for error in self.cgroups.remove() {
+            log::warn!("{error}");
+        }
+    }
+
+    /// What follows init's end, in LXC's order (`lxc_end`). False if a reboot must not follow.
+    fn end(&mut self, live: Live, target: Target) -> bool {
+        let hooks = &mut self.hooks;
+        hooks.namespaces = start::namespace_numbers(&live.namespaces);
+        if let Some(network) = live.network {
+            warn_all(network.teardown(&hooks.script_context()));
+        }
+        self.monitor.set_state(State::Stopping);
+        hooks.target = Some(target);
+        let run = |kind| hook::run(kind, self.plan.config.hooks(kind), hooks, &[]);
+        if let Err(e) = run(HookKind::Stop) {
+            log::error!("{e}");
+        }
+        drop(live.profile);
+        warn_all(self.cgroups.remove_payload());
+        if target == Target::Stop {
+            warn_all(self.cgroups.leave_monitor(Placed::Nowhere));
+            warn_all(self.cgroups.remove_monitor());
+            // From here on the container is STOPPED for everybody who asks.
+            self.monitor.close();
+        } else {
+            self.monitor.set_state(State::Stopped);
+        }
+        match run(HookKind::PostStop) {
+            Ok(()) => true,
+            Err(e) => {
+                log::error!("{e}");
+                false
+            }
+        }
+    }
+}
+
+/// The kernel ends the init of a pid namespace that calls reboot(2) by SIGHUP for a restart and
+/// by SIGINT for a halt (pid_namespaces(7)).
+fn is_reboot(how: Wait) -> bool {
+    how == Wait::Signaled(Signal::HUP.0)
+}
+
+fn warn_all<E: std::error::Error>(errors: Vec<E>) {
+    for error in errors {
+        log::warn!("{error}");
+    }
+}

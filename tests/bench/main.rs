@@ -1,0 +1,349 @@
+//! `make bench`: times beside the peers that are installed and beside the raw floor, in pairs of
+//! one run: A, B, A, B, … Prints medians and ratios; the machine's noise hits both.
+//!
+//! Everything runs in the same kind of machine as the kernel tests. Arguments: names of the
+//! cases to run (all without any), `rounds=N`, `many=N`.
+
+#![allow(clippy::disallowed_methods, reason = "the harness may use threads: it never clones")]
+
+#[path = "../kernel/machine.rs"]
+#[allow(dead_code, reason = "shared with the tests, which use all of it")]
+mod machine;
+
+use machine::Machine;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// One side of a pair: its name and what to run; `before` and `after` are not timed.
+struct Side<'a> {
+    name: &'a str,
+    run: Box<dyn FnMut() + 'a>,
+}
+
+fn side<'a>(name: &'a str, run: impl FnMut() + 'a) -> Side<'a> {
+    Side { name, run: Box::new(run) }
+}
+
+fn median(times: &mut [Duration]) -> Duration {
+    times.sort_unstable();
+    times[times.len() / 2]
+}
+
+/// Runs all sides in turn, `rounds` times, and prints the medians; ratios are to the first.
+fn compare(title: &str, rounds: usize, mut sides: Vec<Side<'_>>) {
+    let mut times = vec![Vec::with_capacity(rounds); sides.len()];
+    for side in &mut sides {
+        (side.run)();
+    }
+    for _ in 0..rounds {
+        for (side, times) in sides.iter_mut().zip(&mut times) {
+            let begin = Instant::now();
+            (side.run)();
+            times.push(begin.elapsed());
+        }
+    }
+    let medians: Vec<Duration> = times.iter_mut().map(|t| median(t)).collect();
+    println!("{title} ({rounds} rounds)");
+    for (side, took) in sides.iter().zip(&medians) {
+        let ratio = took.as_secs_f64() / medians[0].as_secs_f64();
+        println!("  {:<16} {:>9.2} ms   {ratio:>6.2}", side.name, took.as_secs_f64() * 1e3);
+    }
+}
+
+/// Runs a command that must succeed, output thrown away. The namespaces are entered already.
+fn must(command: &mut Command) {
+    let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    assert!(
+        status.as_ref().is_ok_and(std::process::ExitStatus::success),
+        "{command:?}: {status:?}"
+    );
+}
+
+fn installed(program: &str) -> bool {
+    ["/usr/bin", "/bin", "/usr/sbin"].iter().any(|d| Path::new(d).join(program).exists())
+}
+
+struct Bench {
+    machine: Machine,
+    rounds: usize,
+    many: usize,
+    floor: Option<PathBuf>,
+}
+
+impl Bench {
+    /// A tool of ours or of Debian's on this bench's lxcpath.
+    fn tool(&self, theirs: bool, tool: &str, args: &[&str]) -> Command {
+        let mut command = if theirs {
+            Command::new(format!("/usr/bin/lxc-{tool}"))
+        } else {
+            let mut own = Command::new(machine::BINARY);
+            own.arg(format!("lxc-{tool}"));
+            own
+        };
+        command.arg("-P").arg(self.machine.lxcpath()).args(args);
+        command
+    }
+
+    fn define(&self, short: &str) -> String {
+        self.machine.container(
+            short,
+            "lxc.net.0.type = veth\nlxc.net.0.link = br0\nlxc.net.0.flags = up\n\
+             lxc.net.0.name = eth0\nlxc.mount.auto = proc:mixed sys:ro\nlxc.pty.max = 16\n\
+             lxc.init.cmd = /bin/sleep 100000\n",
+        )
+    }
+
+    fn start_stop(&self) {
+        let root = self.machine.dir.join("floor-root");
+        let ours = self.define("ours");
+        let theirs = self.define("theirs");
+        std::fs::create_dir_all(&root).expect("floor root");
+        must(
+            Command::new("cp")
+                .arg("-a")
+                .arg(self.machine.lxcpath().join(&ours).join("rootfs/."))
+                .arg(&root),
+        );
+        let cycle = |lxc: bool, name: &str| {
+            must(&mut self.tool(lxc, "start", &["-n", name]));
+            must(&mut self.tool(lxc, "stop", &["-n", name, "-k"]));
+        };
+        let mut sides = Vec::new();
+        if let Some(floor) = &self.floor {
+            let root = root.clone();
+            sides.push(side("floor", move || {
+                let mut run = Command::new("unshare");
+                run.args(["-m", "--propagation", "slave"]).arg(floor).arg(&root);
+                must(run.args(["br0", "1", "/bin/true"]));
+            }));
+        }
+        sides.push(side("lxcbox", || cycle(false, &ours)));
+        if installed("lxc-start") {
+            sides.push(side("lxc", || cycle(true, &theirs)));
+        }
+        compare("start + stop -k, veth on a bridge", self.rounds, sides);
+    }
+
+    fn attach_and_info(&self) {
+        let ours = self.define("att");
+        let theirs = self.define("attlxc");
+        let lxc = installed("lxc-start");
+        must(&mut self.tool(false, "start", &["-n", &ours]));
+        if lxc {
+            must(&mut self.tool(true, "start", &["-n", &theirs]));
+        }
+        let args = |name: &str| ["-n".to_string(), name.to_string()];
+        for (title, tool, more) in
+            [("attach /bin/true", "attach", &["--", "/bin/true"][..]), ("info", "info", &[][..])]
+        {
+            let run = |lxc: bool, name: &str| {
+                let mut command = self.tool(lxc, tool, &[]);
+                must(command.args(args(name)).args(more));
+            };
+            let mut sides = vec![side("lxcbox", || run(false, &ours))];
+            if lxc {
+                sides.push(side("lxc", || run(true, &theirs)));
+            }
+            compare(title, self.rounds, sides);
+        }
+        for name in [&ours, &theirs] {
+            let _ = self.tool(false, "stop", &["-n", name, "-k"]).status();
+        }
+    }
+
+    fn lists(&self) {
+        let mut names: Vec<String> = Vec::new();
+        for count in [10, 100, 300] {
+            if count > self.many {
+                break;
+            }
+            while names.len() < count {
+                let name = self.define(&format!("m{}", names.len()));
+                must(&mut self.tool(false, "start", &["-n", &name]));
+                names.push(name);
+            }
+            if count == 10 {
+                self.memory(&names);
+            }
+            let rounds = (self.rounds / 2).max(3);
+            let mut sides = vec![side("lxcbox", || must(&mut self.tool(false, "ls", &["-f"])))];
+            if installed("lxc-ls") {
+                sides.push(side("lxc", || must(&mut self.tool(true, "ls", &["-f"]))));
+            }
+            compare(&format!("ls -f, {count} running"), rounds, sides);
+            let extra = self.define(&format!("extra{count}"));
+            compare(
+                &format!("start + stop -k with {count} running"),
+                rounds,
+                vec![side("lxcbox", || {
+                    must(&mut self.tool(false, "start", &["-n", &extra]));
+                    must(&mut self.tool(false, "stop", &["-n", &extra, "-k"]));
+                })],
+            );
+        }
+        for name in &names {
+            let _ = self.tool(false, "stop", &["-n", name, "-k"]).status();
+        }
+    }
+
+    /// Memory of the monitors, in kB: medians of private dirty and of the proportional set.
+    fn memory(&self, names: &[String]) {
+        let mut dirty = Vec::new();
+        let mut pss = Vec::new();
+        for name in names {
+            let Some(pid) = self.machine.monitor_pid(name) else { continue };
+            let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup"));
+            let text = text.unwrap_or_default();
+            let field = |label: &str| -> u64 {
+                let line = text.lines().find(|l| l.starts_with(label)).unwrap_or("");
+                line.split_whitespace().nth(1).and_then(|n| n.parse().ok()).unwrap_or(0)
+            };
+            dirty.push(field("Private_Dirty:"));
+            pss.push(field("Pss:"));
+        }
+        dirty.sort_unstable();
+        pss.sort_unstable();
+        let middle = dirty.len() / 2;
+        println!(
+            "monitor, {} running: private dirty {} kB, PSS {} kB",
+            dirty.len(),
+            dirty[middle],
+            pss[middle]
+        );
+    }
+
+    fn create(&self) {
+        let mut sides = Vec::new();
+        for (name, lxc) in [("lxcbox", false), ("lxc", true)] {
+            if lxc && !installed("lxc-create") {
+                continue;
+            }
+            sides.push(side(name, move || {
+                let container = self.machine.name(name);
+                must(&mut self.tool(
+                    lxc,
+                    "create",
+                    &["-n", &container, "-t", "busybox", "-f", "/dev/null"],
+                ));
+                must(&mut self.tool(lxc, "destroy", &["-n", &container]));
+            }));
+        }
+        compare("create -t busybox + destroy", (self.rounds / 4).max(3), sides);
+    }
+
+    /// `true` in a container, without network, for all who can do it.
+    fn execute(&self) {
+        let name = self.machine.container("exec", "lxc.net.0.type = empty\n");
+        let root = self.machine.lxcpath().join(&name).join("rootfs");
+        let root_text = root.display().to_string();
+        let mut sides = vec![side("lxcbox execute", || {
+            must(&mut self.tool(false, "execute", &["-n", &name, "--", "/bin/true"]));
+        })];
+        if installed("lxc-execute") {
+            sides.push(side("lxc execute", || {
+                // Without its init in the container it reports failure; only its time counts.
+                let mut run = self.tool(true, "execute", &["-n", &name, "--", "/bin/true"]);
+                let _ = run.stdout(Stdio::null()).stderr(Stdio::null()).status();
+            }));
+        }
+        for runtime in ["crun", "runc"] {
+            if !installed(runtime) {
+                continue;
+            }
+            let bundle = self.machine.dir.join(runtime);
+            std::fs::create_dir_all(&bundle).expect("bundle");
+            must(Command::new(runtime).arg("spec").current_dir(&bundle));
+            let config = bundle.join("config.json");
+            let spec = std::fs::read_to_string(&config).expect("config.json");
+            let spec = spec
+                .replace("\"terminal\": true", "\"terminal\": false")
+                .replace("\"sh\"", "\"/bin/true\"")
+                .replace("\"path\": \"rootfs\"", &format!("\"path\": \"{root_text}\""));
+            std::fs::write(&config, spec).expect("config.json");
+            let id = self.machine.name(runtime);
+            let mut works = Command::new(runtime);
+            works.args(["run", &id]).current_dir(&bundle).stdin(Stdio::null());
+            works.stdout(Stdio::null()).stderr(Stdio::null());
+            if !works.status().is_ok_and(|s| s.success()) {
+                println!("{runtime}: installed, but cannot run here");
+                continue;
+            }
+            sides.push(side(runtime, move || {
+                must(Command::new(runtime).args(["run", &id]).current_dir(&bundle));
+            }));
+        }
+        if installed("bwrap") {
+            let root = root_text.clone();
+            sides.push(side("bwrap", move || {
+                must(Command::new("bwrap").args([
+                    "--unshare-all",
+                    "--bind",
+                    &root,
+                    "/",
+                    "--proc",
+                    "/proc",
+                    "--dev",
+                    "/dev",
+                    "/bin/true",
+                ]));
+            }));
+        }
+        if installed("systemd-nspawn") {
+            let root = root_text.clone();
+            sides.push(side("nspawn", move || {
+                let mut run = Command::new("systemd-nspawn");
+                run.args(["-q", "--register=no", "--keep-unit", "-D", &root, "/bin/true"]);
+                let _ =
+                    run.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+            }));
+        }
+        compare("execute true", (self.rounds / 2).max(3), sides);
+    }
+}
+
+fn build_floor(dir: &Path) -> Option<PathBuf> {
+    let out = dir.join("floor");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bench/floor.c");
+    let built = Command::new("cc").args(["-O2", "-o"]).arg(&out).arg(source).status();
+    built.is_ok_and(|s| s.success()).then_some(out)
+}
+
+fn main() {
+    let mut cases: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
+    let mut number = |key: &str, default: usize| {
+        let found = cases.iter().position(|c| c.starts_with(key));
+        found.map_or(default, |at| cases.remove(at)[key.len()..].parse().expect("a number"))
+    };
+    let rounds = number("rounds=", 40);
+    let many = number("many=", 300);
+    // The commands of the sides are run directly, so this process enters the machine itself.
+    if std::env::var_os("LXCBOX_BENCH_INSIDE").is_none() {
+        let machine = Machine::new();
+        let mut again = machine.command(std::env::current_exe().expect("own path"));
+        again.args(std::env::args_os().skip(1)).env("LXCBOX_BENCH_INSIDE", "1");
+        let status = again.status().expect("the bench");
+        assert!(status.success(), "{status}");
+        return;
+    }
+    let machine = Machine::new();
+    // This process is in the outer machine; the inner one only lends its directories.
+    must(Command::new("sh").args(["-c", "ip link add br0 type bridge; ip link set br0 up"]));
+    let floor = build_floor(&machine.dir);
+    if floor.is_none() {
+        println!("no C compiler: the floor is not measured");
+    }
+    let bench = Bench { machine, rounds, many, floor };
+    let all: [(&str, fn(&Bench)); 5] = [
+        ("start", Bench::start_stop),
+        ("attach", Bench::attach_and_info),
+        ("ls", Bench::lists),
+        ("create", Bench::create),
+        ("execute", Bench::execute),
+    ];
+    for (name, case) in all {
+        if cases.is_empty() || cases.iter().any(|c| c == name) {
+            case(&bench);
+        }
+    }
+}

@@ -1,0 +1,326 @@
+//! Failing well: each step of a start is made to fail, and every time there is one precise line on
+//! standard error, exit status 1, nothing left behind, and the next start works.
+
+use crate::machine::{Machine, eventually, run};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
+
+/// Starts `name`, wants it to fail with one sentence that holds all of `needles`, and nothing to
+/// be left behind. Gives back standard error.
+#[track_caller]
+fn start_fails(m: &Machine, name: &str, needles: &[&str]) -> String {
+    let stderr = m.lxc("start", &["-n", name]).fails(1);
+    one_precise_line(&stderr, name, needles);
+    assert_eq!(m.settle(), Vec::<String>::new(), "after: {stderr}");
+    stderr
+}
+
+#[track_caller]
+fn one_precise_line(stderr: &str, name: &str, needles: &[&str]) {
+    let lines: Vec<&str> = stderr.lines().collect();
+    let said: Vec<&&str> = lines.iter().filter(|l| !l.starts_with("hint: ")).collect();
+    assert_eq!(said.len(), 1, "not one line:\n{stderr}");
+    assert!(said[0].starts_with(&format!("lxc-start: {name}: ")), "{stderr}");
+    for needle in needles {
+        assert!(said[0].contains(needle), "no {needle:?} in:\n{stderr}");
+    }
+}
+
+/// Replaces the configuration's further lines and checks that the container starts then.
+#[track_caller]
+fn starts_with(m: &Machine, name: &str, lines: &str) {
+    let root = m.lxcpath().join(name).join("rootfs");
+    let text = format!("lxc.rootfs.path = dir:{}\n{lines}\n", root.display());
+    fs::write(m.config(name), text).unwrap();
+    m.lxc("start", &["-n", name]).ok();
+    assert_eq!(m.state(name), "RUNNING");
+    m.lxc("stop", &["-n", name, "-k"]).ok();
+}
+
+#[test]
+fn a_missing_bridge_is_named_with_its_line() {
+    let m = Machine::new();
+    let c = m.container("nobridge", "lxc.net.0.type = veth\nlxc.net.0.link = nosuchbr\n");
+    let said = start_fails(&m, &c, &["nosuchbr", "lxc.net.0", "config:6"]);
+    assert!(said.contains("hint: "), "{said}");
+    m.sh("ip link add nosuchbr type bridge && ip link set nosuchbr up").ok();
+    m.start(&c);
+}
+
+#[test]
+fn a_missing_rootfs_is_named() {
+    let m = Machine::new();
+    let c = m.container("noroot", "");
+    let root = m.lxcpath().join(&c).join("rootfs");
+    let away = m.lxcpath().join(&c).join("away");
+    fs::rename(&root, &away).unwrap();
+    start_fails(&m, &c, &["lxc.rootfs.path", "config:1", "ENOENT"]);
+    fs::rename(&away, &root).unwrap();
+    m.start(&c);
+}
+
+#[test]
+fn an_init_that_is_missing_or_not_executable_is_named() {
+    let m = Machine::new();
+    let c = m.container("noinit", "lxc.init.cmd = /sbin/nosuchinit\n");
+    start_fails(&m, &c, &["starting init", "/sbin/nosuchinit", "ENOENT"]);
+    let program = m.lxcpath().join(&c).join("rootfs/bin/plain");
+    fs::write(&program, "#!/bin/sh\n").unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o644)).unwrap();
+    fs::write(
+        m.config(&c),
+        fs::read_to_string(m.config(&c)).unwrap().replace("/sbin/nosuchinit", "/bin/plain"),
+    )
+    .unwrap();
+    start_fails(&m, &c, &["starting init", "/bin/plain", "EACCES"]);
+    starts_with(&m, &c, "");
+}
+
+#[test]
+fn every_hook_that_fails_stops_the_start_and_shows_what_it_said() {
+    let m = Machine::new();
+    let c = m.container("hooks", "");
+    let script = m.dir.join("hook.sh");
+    fs::write(&script, "#!/bin/sh\necho the reason >&2\nexit 3\n").unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    let inside = m.lxcpath().join(&c).join("rootfs/bin/hook");
+    fs::copy(&script, &inside).unwrap();
+    let base = fs::read_to_string(m.config(&c)).unwrap();
+    for kind in ["pre-start", "pre-mount", "mount", "autodev", "start-host"] {
+        fs::write(m.config(&c), format!("{base}lxc.hook.{kind} = {}\n", script.display())).unwrap();
+        start_fails(&m, &c, &[kind, "hook.sh", "status 3", "the reason", "config:5"]);
+    }
+    fs::write(m.config(&c), format!("{base}lxc.hook.start = /bin/hook\n")).unwrap();
+    start_fails(&m, &c, &["start", "/bin/hook", "status 3", "the reason", "config:5"]);
+    fs::write(m.config(&c), format!("{base}lxc.hook.start = /bin/nosuchhook\n")).unwrap();
+    start_fails(&m, &c, &["start", "/bin/nosuchhook", "config:5"]);
+    m.sh("ip link add br9 type bridge").ok();
+    let net = format!(
+        "{base}lxc.net.0.type = veth\nlxc.net.0.link = br9\nlxc.net.0.script.up = {}\n",
+        script.display()
+    );
+    fs::write(m.config(&c), net).unwrap();
+    start_fails(&m, &c, &["script.up", "hook.sh", "status 3", "config:7"]);
+    assert_eq!(m.sh("ip -br link show master br9").ok(), "");
+    starts_with(&m, &c, "");
+}
+
+#[test]
+fn values_that_cannot_be_had_are_found_by_the_plan() {
+    let m = Machine::new();
+    let c = m.container("values", "");
+    let base = fs::read_to_string(m.config(&c)).unwrap();
+    let policy = m.dir.join("policy");
+    fs::write(&policy, "2\ndenylist\n[all]\nmount bogus\n").unwrap();
+    let cases: &[(String, &[&str])] = &[
+        ("lxc.cap.drop = sys_nonsense".into(), &["sys_nonsense", "lxc.cap.drop"]),
+        ("lxc.cap.drop = 63".into(), &["63", "lxc.cap.drop"]),
+        ("lxc.prlimit.nonsense = 1".into(), &["lxc.prlimit.nonsense"]),
+        (format!("lxc.seccomp.profile = {}", policy.display()), &["policy:4", "bogus"]),
+        ("lxc.seccomp.profile = /nosuch/policy".into(), &["/nosuch/policy", "ENOENT"]),
+        ("lxc.mount.fstab = /nosuch/fstab".into(), &["/nosuch/fstab", "ENOENT"]),
+        ("lxc.mount.entry = only two".into(), &["only two"]),
+        ("lxc.nonsense = 1".into(), &["lxc.nonsense"]),
+        ("lxc.idmap = u 0 100000 65536".into(), &["lxc.idmap"]),
+        ("lxc.namespace.share.net = nosuchcontainer".into(), &["nosuchcontainer"]),
+        ("lxc.cgroup2.nosuch.file = 1".into(), &["nosuch.file"]),
+        ("lxc.cgroup.memory.nosuchfile = 1".into(), &["memory.nosuchfile"]),
+        ("lxc.rootfs.options = idmap=container".into(), &["lxc.rootfs.options"]),
+        ("lxc.init.cmd = 'open".into(), &["lxc.init.cmd"]),
+    ];
+    for (line, needles) in cases {
+        fs::write(m.config(&c), format!("{base}{line}\n")).unwrap();
+        let mut needles = needles.to_vec();
+        needles.push("config:5");
+        if line.contains("seccomp.profile = /") && line.contains("policy:") {
+            needles.pop();
+        }
+        if line.contains(&policy.display().to_string()) {
+            needles.retain(|n| *n != "config:5");
+        }
+        start_fails(&m, &c, &needles);
+    }
+    starts_with(&m, &c, "");
+}
+
+#[test]
+fn what_the_kernel_refuses_is_told_with_the_call() {
+    let m = Machine::new();
+    let c = m.container("refuse", "");
+    let base = fs::read_to_string(m.config(&c)).unwrap();
+    let cases: &[(&str, &[&str])] = &[
+        ("lxc.cgroup.memory.limit_in_bytes = lots", &["memory.limit_in_bytes", "EINVAL"]),
+        ("lxc.mount.entry = /nosuch/source mnt none bind 0 0", &["/nosuch/source", "ENOENT"]),
+        ("lxc.mount.entry = tmpfs nosuchdir tmpfs rw 0 0", &["nosuchdir", "ENOENT"]),
+        ("lxc.sysctl.net.ipv4.nosuch = 1", &["net.ipv4.nosuch", "ENOENT"]),
+        ("lxc.proc.nosuchfile = 1", &["nosuchfile", "ENOENT"]),
+        ("lxc.console.path = /etc/passwd", &["/etc/passwd"]),
+    ];
+    for (line, needles) in cases {
+        fs::write(m.config(&c), format!("{base}{line}\n")).unwrap();
+        let mut needles = needles.to_vec();
+        needles.push("config:5");
+        start_fails(&m, &c, &needles);
+    }
+    starts_with(&m, &c, "lxc.mount.entry = /nosuch/source mnt none bind,optional 0 0");
+}
+
+#[test]
+fn a_full_dev_is_an_error_of_the_hook_that_filled_it() {
+    let m = Machine::new();
+    let c = m.container(
+        "fulldev",
+        "lxc.autodev.tmpfs.size = 4096\n\
+         lxc.hook.autodev = dd if=/dev/zero of=$LXC_ROOTFS_MOUNT/dev/fill bs=4096 count=9\n",
+    );
+    start_fails(&m, &c, &["autodev", "No space left on device", "config:6"]);
+    starts_with(&m, &c, "");
+}
+
+#[test]
+fn cgroups_that_cannot_be_written_are_named() {
+    let m = Machine::new();
+    let c = m.container("rocgroup", "lxc.cgroup.pids.max = 100\n");
+    let pids = if fs::exists("/sys/fs/cgroup/pids").unwrap() { "/pids" } else { "" };
+    let place = format!("/sys/fs/cgroup{pids}");
+    m.sh(&format!("mount --bind {place} {place} && mount -o remount,bind,ro {place}")).ok();
+    start_fails(&m, &c, &["cgroup"]);
+    m.sh(&format!("umount {place}")).ok();
+    m.start(&c);
+}
+
+#[test]
+fn too_few_descriptors_are_told_as_such() {
+    let m = Machine::new();
+    let c = m.container("emfile", "lxc.tty.max = 4\nlxc.pty.max = 64\n");
+    let mut failed = 0;
+    for limit in [4, 6, 8, 10, 12, 16, 20] {
+        let mut command = m.command("prlimit");
+        command.arg(format!("--nofile={limit}:{limit}")).arg(crate::machine::BINARY);
+        command.args(["lxc-start", "-P"]).arg(m.lxcpath()).args(["-n", &c]);
+        let done = run(command);
+        if done.status == 0 {
+            m.lxc("stop", &["-n", &c, "-k"]).ok();
+            continue;
+        }
+        failed += 1;
+        assert!(done.stderr.contains("EMFILE"), "limit {limit}: {}", done.stderr);
+        assert_eq!(m.settle(), Vec::<String>::new(), "limit {limit}: {}", done.stderr);
+    }
+    assert!(failed >= 2, "no limit was low enough");
+    m.start(&c);
+}
+
+#[test]
+fn a_second_start_says_so_and_succeeds() {
+    let m = Machine::new();
+    let c = m.container("twice", "");
+    m.start(&c);
+    let again = m.lxc("start", &["-n", &c]);
+    assert_eq!(again.status, 0, "{}", again.stderr);
+    assert!(again.stderr.contains("already running"), "{}", again.stderr);
+}
+
+/// A hook that says where it is and waits until the test lets it go.
+fn waiting_hook(m: &Machine) -> String {
+    let script = m.dir.join("wait.sh");
+    let text = format!(
+        "#!/bin/sh\ntouch {0}/reached\nwhile ! [ -e {0}/go ]; do sleep 0.05; done\n",
+        m.dir.display()
+    );
+    fs::write(&script, text).unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    script.display().to_string()
+}
+
+#[test]
+fn the_monitor_killed_during_a_start_leaves_nothing() {
+    for kind in ["pre-start", "mount", "start-host"] {
+        let m = Machine::new();
+        let c = m.container("killmon", "");
+        m.sh("ip link add br0 type bridge").ok();
+        let hook = waiting_hook(&m);
+        let base = fs::read_to_string(m.config(&c)).unwrap();
+        let net = "lxc.net.0.type = veth\nlxc.net.0.link = br0\n";
+        fs::write(m.config(&c), format!("{base}{net}lxc.hook.{kind} = {hook}\n")).unwrap();
+        let mut command = m.lxc_command("start", &["-n", &c]);
+        let starter = command.stderr(Stdio::piped()).spawn().unwrap();
+        eventually(20, "the hook", || m.dir.join("reached").exists().then_some(()));
+        let monitor = eventually(5, "the monitor", || m.monitor_pid(&c));
+        m.sh(&format!("kill -9 {monitor}")).ok();
+        let out = starter.wait_with_output().unwrap();
+        let stderr = String::from_utf8_lossy(&out.stderr).into_owned();
+        assert_eq!(out.status.code(), Some(1), "{stderr}");
+        one_precise_line(&stderr, &c, &["monitor", "SIGKILL"]);
+        fs::write(m.dir.join("go"), "").unwrap();
+        assert_eq!(m.settle(), Vec::<String>::new(), "{kind}: {stderr}");
+        assert_eq!(m.sh("ip -br link show master br0").ok(), "", "{kind}");
+        starts_with(&m, &c, "");
+    }
+}
+
+#[test]
+fn init_killed_during_a_start_is_told() {
+    let m = Machine::new();
+    let c = m.container("killinit", "");
+    let hook = waiting_hook(&m);
+    let base = fs::read_to_string(m.config(&c)).unwrap();
+    fs::write(
+        m.config(&c),
+        format!(
+            "{base}lxc.hook.start-host = sh -c 'echo $LXC_PID >{0}/pid; exec {hook}'\n",
+            m.dir.display()
+        ),
+    )
+    .unwrap();
+    let mut command = m.lxc_command("start", &["-n", &c]);
+    let starter = command.stderr(Stdio::piped()).spawn().unwrap();
+    eventually(20, "the hook", || m.dir.join("reached").exists().then_some(()));
+    let pid = fs::read_to_string(m.dir.join("pid")).unwrap();
+    m.sh(&format!("kill -9 {}", pid.trim())).ok();
+    fs::write(m.dir.join("go"), "").unwrap();
+    let out = starter.wait_with_output().unwrap();
+    let stderr = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert_eq!(out.status.code(), Some(1), "{stderr}");
+    one_precise_line(&stderr, &c, &["SIGKILL"]);
+    assert_eq!(m.settle(), Vec::<String>::new());
+    starts_with(&m, &c, "");
+}
+
+#[test]
+fn the_starter_killed_during_a_start_leaves_a_managed_container() {
+    let m = Machine::new();
+    let c = m.container("killstart", "");
+    let hook = waiting_hook(&m);
+    let base = fs::read_to_string(m.config(&c)).unwrap();
+    fs::write(m.config(&c), format!("{base}lxc.hook.pre-start = {hook}\n")).unwrap();
+    // The binary itself, so that the signal reaches the starter and not nsenter.
+    let mut starter = m.lxc_command("start", &["-n", &c]).stderr(Stdio::null()).spawn().unwrap();
+    eventually(20, "the hook", || m.dir.join("reached").exists().then_some(()));
+    starter.kill().unwrap();
+    starter.wait().unwrap();
+    fs::write(m.dir.join("go"), "").unwrap();
+    eventually(10, "the container", || (m.state(&c) == "RUNNING").then_some(()));
+    m.lxc("stop", &["-n", &c, "-k"]).ok();
+    assert_eq!(m.settle(), Vec::<String>::new());
+}
+
+#[test]
+fn the_monitor_killed_later_takes_the_container_with_it() {
+    let m = Machine::new();
+    m.sh("ip link add br0 type bridge").ok();
+    let c = m.container("orphan", "lxc.net.0.type = veth\nlxc.net.0.link = br0\n");
+    m.start(&c);
+    let init = m.init_pid(&c);
+    let monitor = m.monitor_pid(&c).expect("a monitor with LXC's title");
+    m.sh(&format!("kill -9 {monitor}")).ok();
+    eventually(10, "init's end", || (!fs::exists(format!("/proc/{init}")).unwrap()).then_some(()));
+    assert_eq!(m.state(&c), "STOPPED");
+    // Nobody is left to remove the empty cgroups; the next start takes them over.
+    m.start(&c);
+    assert_eq!(m.state(&c), "RUNNING");
+    assert!(m.leftovers().iter().all(|l| !l.contains("-1")), "{:?}", m.leftovers());
+    m.lxc("stop", &["-n", &c, "-k"]).ok();
+    assert_eq!(m.settle(), Vec::<String>::new());
+}
