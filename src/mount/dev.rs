@@ -1,6 +1,6 @@
 //! /dev: the tmpfs of `lxc.autodev`, the minimal nodes, the links, and the boot id.
 
-use super::auto::open_dir;
+use super::auto::{PROC_MAGIC, TMPFS_MAGIC, open_dir};
 use super::fd::{BindHow, BindSource, KERNEL_FS, NewFs, Target, bind, detached_bind};
 use super::plan::MountPlan;
 use super::{MountError, RootMount};
@@ -11,8 +11,6 @@ use crate::sys::path::{self as syspath, Lookup, NodeKind, Root};
 use crate::sys::{SysError, errno, process};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
-
-const TMPFS_MAGIC: u64 = 0x0102_1994;
 
 /// The nodes of `lxc.autodev`: name, major, minor; all 0666.
 const NODES: [(&str, u32, u32); 6] = [
@@ -154,11 +152,11 @@ pub fn boot_id(rm: &RootMount) {
 }
 
 fn try_boot_id(rm: &RootMount) -> SysResult<()> {
-    const NAME: &str = ".lxc-boot-id";
     const KERNEL: &str = "sys/kernel/random/boot_id";
     let Some(dev) = &rm.dev else { return Ok(()) };
-    dev.write(Path::new(NAME), &fresh_uuid()?, 0o444)?;
-    let file = dev.resolve(Path::new(NAME), Lookup::NoSymlinks)?;
+    let flags = OpenFlags::WRONLY | OpenFlags::CREATE | OpenFlags::EXCL;
+    let file = dev.open_at(Path::new(".lxc-boot-id"), flags, 0o444, Lookup::NoSymlinks)?;
+    sysfd::write_all(file.as_fd(), uuid_text(crate::sys::random::bytes()?).as_bytes())?;
     let how = BindHow::one(KERNEL_FS | ATTR_RDONLY);
     match &rm.proc {
         Some(proc) => match detached_bind(&BindSource::Open(file.as_fd()), &how) {
@@ -172,7 +170,7 @@ fn try_boot_id(rm: &RootMount) -> SysResult<()> {
         None => {
             let rel = Path::new("proc").join(KERNEL);
             let over = rm.root.resolve(&rel, Lookup::NoSymlinks)?;
-            if sysmount::fs_magic(over.as_fd())? != 0x9fa0 {
+            if sysmount::fs_magic(over.as_fd())? != PROC_MAGIC {
                 return Err(SysError::new("statfs", "/proc is not procfs", errno::EXDEV));
             }
             let target = Target { root: &rm.root, rel: &rel, fd: over.as_fd() };
@@ -182,10 +180,6 @@ fn try_boot_id(rm: &RootMount) -> SysResult<()> {
 }
 
 /// A random version 4 UUID and a newline, as the kernel prints its own.
-fn fresh_uuid() -> SysResult<Vec<u8>> {
-    Ok(uuid_text(crate::sys::random::bytes()?).into_bytes())
-}
-
 fn uuid_text(mut bytes: [u8; 16]) -> String {
     bytes[6] = bytes[6] & 0x0f | 0x40;
     bytes[8] = bytes[8] & 0x3f | 0x80;
@@ -210,6 +204,5 @@ mod tests {
     fn uuids_are_version_4() {
         assert_eq!(uuid_text([0; 16]), "00000000-0000-4000-8000-000000000000\n");
         assert_eq!(uuid_text([0xff; 16]), "ffffffff-ffff-4fff-bfff-ffffffffffff\n");
-        assert_ne!(fresh_uuid().unwrap(), fresh_uuid().unwrap());
     }
 }

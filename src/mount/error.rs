@@ -252,6 +252,13 @@ impl Explain for MountError {
                  chmod o+x DIRECTORY"
                     .to_owned()
             }
+            Self::Entry { source, .. }
+                if (source.call, number) == ("move_mount", errno::EINVAL)
+                    || (source.call, number) == ("mount", errno::ENOTDIR) =>
+            {
+                "a directory goes on a directory, a file on a file (create=dir, create=file)"
+                    .to_owned()
+            }
             Self::Entry { .. } if number == errno::ENODEV => {
                 "this kernel has no such file system, see /proc/filesystems: modprobe TYPE"
                     .to_owned()

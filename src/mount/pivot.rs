@@ -1,5 +1,6 @@
 //! The last steps: into the new root, and what can only be done there.
 
+use super::auto::TMPFS_MAGIC;
 use super::plan::MountPlan;
 use super::rootfs::unescape_octal;
 use super::{MountError, RootMount};
@@ -12,9 +13,8 @@ use std::collections::BTreeSet;
 use std::os::fd::AsFd;
 use std::path::Path;
 
-/// statfs(2) magics of a root that pivot_root cannot leave.
+/// statfs(2) magic of a root that, as tmpfs, pivot_root cannot leave.
 const RAMFS_MAGIC: u64 = 0x8584_58f6;
-const TMPFS_MAGIC: u64 = 0x0102_1994;
 
 /// Makes the mounted tree the root of the mount namespace, lets go of the host's, and shares the
 /// new mounts among themselves as LXC does. Working directory afterwards: `/`. Without a root
@@ -31,7 +31,28 @@ pub fn pivot(plan: &MountPlan, rm: RootMount) -> Result<(), MountError> {
         result => result,
     }
     .and_then(|()| sysmount::propagate_fd(rm.root.fd(), Propagation::Shared, Reach::Tree))
+    .and_then(|()| propagate_as_asked(plan, &rm.root))
     .map_err(MountError::Pivot)
+}
+
+/// Sharing everything undid what single mounts were asked to be (LXC leaves it at that).
+fn propagate_as_asked(plan: &MountPlan, root: &Root) -> SysResult<()> {
+    let own = plan.root.iter().map(|root| (Path::new(""), &root.options));
+    let entries = plan.entries.iter().map(|entry| (entry.target.as_path(), &entry.options));
+    for (target, options) in own.chain(entries) {
+        let Some(propagation) = options.attrs.propagation else { continue };
+        // What is not there was optional.
+        let Ok(mounted) = root.resolve(target, Lookup::NoSymlinks) else { continue };
+        if target.as_os_str().is_empty() || sysmount::is_mount_root(mounted.as_fd(), root.fd())? {
+            let reach = options.propagation_reach.unwrap_or(Reach::One);
+            match sysmount::propagate_fd(mounted.as_fd(), propagation, reach) {
+                // Not a mount after all: see is_mount_root for kernels before 5.8.
+                Err(e) if e.is(errno::EINVAL) => {}
+                result => result?,
+            }
+        }
+    }
+    Ok(())
 }
 
 fn on_initramfs(rm: &RootMount) -> bool {

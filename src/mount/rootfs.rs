@@ -134,6 +134,7 @@ fn detached(root: &RootPlan, user_ns: bool) -> SysResult<OwnedFd> {
                 return Err(SysError::new("fsconfig", "overlay", errno::ENAMETOOLONG));
             }
             let fs = FsContext::open("overlay")?;
+            fs.string("source", "overlay")?;
             for (key, value) in &layers {
                 fs.string(key, value)?;
             }

@@ -148,13 +148,13 @@ fn mount_setattr(mount: BorrowedFd<'_>, attr: &MountAttr, reach: Reach) -> Resul
             size_of::<MountAttr>(),
         )
     };
-    if done == 0 { Ok(()) } else { Err(SysError::last("mount_setattr", "")) }
+    if done == 0 { Ok(()) } else { Err(SysError::last("mount_setattr", "tree")) }
 }
 
 /// A detached copy of the mount (or the tree of mounts) at the object that `at` is: a bind mount
 /// that is not attached yet (open_tree(2)).
 pub fn clone_tree(at: BorrowedFd<'_>, reach: Reach) -> Result<OwnedFd> {
-    open_tree(at, "", OpenTreeFlags::AT_EMPTY_PATH, reach).at("open_tree", || "")
+    open_tree(at, "", OpenTreeFlags::AT_EMPTY_PATH, reach).at("open_tree", || "open file")
 }
 
 /// As [`clone_tree`], for the object `name` below `at`; `name` must be trusted not to be a link.
@@ -185,7 +185,7 @@ fn open_tree(
 /// Attaches a detached tree onto the object that `target` is.
 pub fn attach(tree: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<()> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-    rustix::mount::move_mount(tree, "", target, "", flags).at("move_mount", || "")
+    rustix::mount::move_mount(tree, "", target, "", flags).at("move_mount", || "tree, target")
 }
 
 /// Attaches a detached tree onto `name` below `dir`, a directory of the kernel's own (proc, sys),
@@ -314,16 +314,16 @@ pub fn mount_id(fd: BorrowedFd<'_>) -> Result<u64> {
         .ok_or_else(|| SysError::new("read", "mnt_id of /proc/self/fdinfo", libc::EBADMSG))
 }
 
-/// True if `fd` is the root of a mount. Before 5.8 the kernel cannot say: a file system whose
-/// device differs from that of `below` (the directory it was looked up in) counts.
-pub fn is_mount_root(fd: BorrowedFd<'_>, below: BorrowedFd<'_>) -> Result<bool> {
+/// True if `fd` is the root of a mount. Before 5.8 the kernel cannot say, and being on another
+/// mount than `above` (a directory on the way to it) has to do.
+pub fn is_mount_root(fd: BorrowedFd<'_>, above: BorrowedFd<'_>) -> Result<bool> {
     use rustix::fs::StatxAttributes;
     match statx(fd, StatxFlags::empty()) {
         Ok(stat) if stat.stx_attributes_mask.contains(StatxAttributes::MOUNT_ROOT) => {
             Ok(stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
         }
         // FALLBACK(<5.8): STATX_ATTR_MOUNT_ROOT, and statx itself before 4.11.
-        _ => Ok(fd::identity(fd)?.0 != fd::identity(below)?.0),
+        _ => Ok(mount_id(fd)? != mount_id(above)?),
     }
 }
 

@@ -319,15 +319,38 @@ impl Root {
     }
 
     /// The directory that holds `rel`, and the last component.
-    fn parent<'p>(&self, rel: &'p Path) -> Result<(OwnedFd, &'p OsStr)> {
+    fn parent<'p>(&self, rel: &'p Path) -> Result<(Parent<'_>, &'p OsStr)> {
         let (dir, name) = split_last(rel)?;
-        Ok((self.resolve_dir(dir, Lookup::NoSymlinks)?, name))
+        if dir.as_os_str().is_empty() {
+            return Ok((Parent::Root(self.fd()), name));
+        }
+        Ok((Parent::Below(self.resolve_dir(dir, Lookup::NoSymlinks)?), name))
     }
 
     /// As [`Root::parent`], directories made 0755 where missing.
-    fn make_parent<'p>(&self, rel: &'p Path) -> Result<(OwnedFd, &'p OsStr)> {
+    fn make_parent<'p>(&self, rel: &'p Path) -> Result<(Parent<'_>, &'p OsStr)> {
         let (dir, name) = split_last(rel)?;
-        Ok((self.mkdir_all(dir, 0o755)?, name))
+        if dir.as_os_str().is_empty() {
+            return Ok((Parent::Root(self.fd()), name));
+        }
+        Ok((Parent::Below(self.mkdir_all(dir, 0o755)?), name))
+    }
+}
+
+/// A directory to create or remove something in.
+enum Parent<'a> {
+    /// The root itself.
+    Root(BorrowedFd<'a>),
+    /// One that was resolved below it.
+    Below(OwnedFd),
+}
+
+impl AsFd for Parent<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Root(fd) => *fd,
+            Self::Below(fd) => fd.as_fd(),
+        }
     }
 }
 
