@@ -268,6 +268,9 @@ impl Explain for MountError {
                  on ext4, xfs or btrfs"
                     .to_owned()
             }
+            Self::IdMap { .. } if number == errno::EPERM => {
+                "the user namespace of idmap= must not be the host's own".to_owned()
+            }
             Self::IdMap { .. } if number == errno::ENOSYS => {
                 "mapping the ids of a mount needs Linux 5.12: remove idmap=".to_owned()
             }
