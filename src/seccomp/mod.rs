@@ -9,11 +9,14 @@ pub mod names;
 pub mod notify;
 pub mod policy;
 
-use crate::config::{Config, Origin};
+use crate::config::{Config, Origin, embedded};
+use crate::sys::errno::ENOENT;
+use crate::sys::error::{Result as SysResult, errno_name};
 use crate::sys::seccomp::{Insn, Listener, MAX_INSNS, install};
-use crate::sys::{SysError, error::errno_name, fd, procfs};
+use crate::sys::{SysError, fd, procfs};
 use crate::util::blame::Explain;
 use notify::ProxyAddress;
+use std::borrow::Cow;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -154,24 +157,38 @@ pub fn prepare(config: &Config, status: &str) -> Result<SeccompPlan, SeccompErro
         Some("0") => None,
         Some(_) => Some("already confined by a policy, and lxc.seccomp.allow_nesting is not set"),
     };
-    let text = fd::read_to_string(path)
-        .map_err(|source| SeccompError::Read { source, origin: origin() })?;
+    let (text, file) =
+        read(path).map_err(|source| SeccompError::Read { source, origin: origin() })?;
     let policy = policy::parse(&text, compile::NATIVE).map_err(|e| {
-        let file = Origin { file: Rc::from(path.as_path()), line: e.line };
+        let file = Origin { file: Rc::from(file.as_ref()), line: e.line };
         SeccompError::Policy { file, what: e.what }
     })?;
-    let shown = path.display();
+    let shown = file.display();
     if let Some(reason) = reason {
         plan.notes.push(format!("seccomp policy {shown} is not loaded: {reason}"));
         return Ok(plan);
     }
     plan.notes.extend(policy.warnings.iter().map(|w| format!("seccomp policy {shown}, {w}")));
     if compile::notifies(&policy) {
-        plan.proxy = Some(proxy(config, path)?);
+        plan.proxy = Some(proxy(config, &file)?);
     }
     plan.program = compile::compile(&policy, compile::Family::NATIVE)
-        .map_err(|e| SeccompError::TooLong { file: path.clone(), length: e.length })?;
+        .map_err(|e| SeccompError::TooLong { file: file.to_path_buf(), length: e.length })?;
     Ok(plan)
+}
+
+/// A policy's text and what messages call its file. LXC's own policy is in the binary: a container
+/// made elsewhere names it by a path that a machine with only us does not have.
+fn read(path: &Path) -> SysResult<(Cow<'static, str>, Cow<'_, Path>)> {
+    match fd::read_to_string(path) {
+        Ok(text) => Ok((text.into(), path.into())),
+        Err(cause) => {
+            let text = embedded::find(path).filter(|_| cause.is(ENOENT)).ok_or(cause)?;
+            let mut name = path.as_os_str().to_owned();
+            name.push(" (built in)");
+            Ok((text.into(), PathBuf::from(name).into()))
+        }
+    }
 }
 
 fn proxy(config: &Config, file: &Path) -> Result<Proxy, SeccompError> {
@@ -253,6 +270,29 @@ mod tests {
         let mut config = Config::default();
         config.seccomp.profile = Some("/nonexistent/policy".into());
         assert_eq!(prepare(&config, FREE).unwrap_err().errno(), Some(2));
+    }
+
+    #[test]
+    fn a_policy_of_lxc_that_is_not_there_is_built_in() {
+        let mut config = Config::default();
+        config.seccomp.profile = Some("/no/such/lxc/config/common.seccomp".into());
+        let plan = prepare(&config, FREE).unwrap();
+        assert!(plan.is_active());
+        let confined = prepare(&config, "Seccomp:\t2\n").unwrap();
+        let want = "seccomp policy /no/such/lxc/config/common.seccomp (built in) is not loaded";
+        assert!(confined.notes[0].starts_with(want), "{:?}", confined.notes);
+
+        // A file that is there wins, and a file that cannot be read is not passed over.
+        let dir = tempfile::tempdir().unwrap();
+        let own = dir.path().join("lxc/config");
+        std::fs::create_dir_all(&own).unwrap();
+        let policy = own.join("common.seccomp");
+        std::fs::write(&policy, "2\ndenylist\nfoobar\n").unwrap();
+        config.seccomp.profile = Some(policy.clone());
+        assert!(prepare(&config, FREE).unwrap().notes[0].contains("'foobar'"));
+        std::fs::remove_file(&policy).unwrap();
+        std::fs::create_dir(&policy).unwrap();
+        assert!(matches!(prepare(&config, FREE), Err(SeccompError::Read { .. })));
     }
 
     #[test]
