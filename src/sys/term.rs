@@ -194,6 +194,36 @@ pub fn set_owner_mode(
     rustix::fs::fchmod(fd, Mode::from_bits_truncate(mode)).at("fchmod", || "terminal")
 }
 
+/// Switches a terminal to raw mode for good: bytes pass unchanged in both directions.
+pub fn set_raw(fd: BorrowedFd<'_>) -> Result<()> {
+    let mut mode = rustix::termios::tcgetattr(fd).at("tcgetattr", || "")?;
+    mode.make_raw();
+    rustix::termios::tcsetattr(fd, OptionalActions::Now, &mode).at("tcsetattr", || "")
+}
+
+/// A descriptor in non-blocking mode, put back on drop if it was not before. The mode belongs to
+/// the open file, which others may share.
+pub struct NonBlocking<'a> {
+    fd: BorrowedFd<'a>,
+    old: OFlags,
+}
+
+impl<'a> NonBlocking<'a> {
+    /// Switches it.
+    pub fn enter(fd: BorrowedFd<'a>) -> Result<Self> {
+        let old = rustix::fs::fcntl_getfl(fd).at("fcntl", || "F_GETFL")?;
+        rustix::fs::fcntl_setfl(fd, old | OFlags::NONBLOCK).at("fcntl", || "F_SETFL")?;
+        Ok(Self { fd, old })
+    }
+}
+
+impl Drop for NonBlocking<'_> {
+    fn drop(&mut self) {
+        // Only fails for flags that the kernel did not give us.
+        let _ = rustix::fs::fcntl_setfl(self.fd, self.old);
+    }
+}
+
 /// A terminal in raw mode; the old settings come back on drop or [`RawMode::restore`].
 pub struct RawMode {
     fd: OwnedFd,
