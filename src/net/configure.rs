@@ -4,30 +4,34 @@
 use crate::net::error::{Fault, NetError, kernel};
 use crate::net::plan::{Hop, NetPlan, Nic, PlannedGateway};
 use crate::net::rtnl::{Change, LOOPBACK, NewRoute, Rtnl, Target};
-use crate::net::{Sides, whole};
+use crate::net::{Made, Sides, whole};
 use std::net::IpAddr;
 
 /// Brings `lo` up and gives every interface its addresses and routes.
-pub(super) fn configure(plan: &NetPlan, sides: &mut Sides) -> Result<(), NetError> {
+pub(super) fn configure<'a>(
+    plan: &NetPlan,
+    made: impl Iterator<Item = &'a Made>,
+    sides: &mut Sides,
+) -> Result<(), NetError> {
     let Sides { host, inside, .. } = sides;
     let up = Change { up: Some(true), ..Change::default() };
     inside
         .set_link(Target::Index(LOOPBACK, "lo"), &up)
         .map_err(|cause| whole(Fault::Kernel { step: "bringing lo up in the container", cause }))?;
-    for nic in &plan.nics {
+    for (nic, made) in plan.nics.iter().zip(made) {
         if nic.addresses.is_empty() && nic.gateways.is_empty() {
             continue;
         }
-        let found = inside.link(Target::Name(&nic.name));
+        let found = inside.link(Target::Name(&made.container));
         let found = found.map_err(|cause| {
             nic.fault(&["name"], Fault::Kernel { step: "looking for it in the container", cause })
         })?;
-        let gone = || nic.fault(&["name"], Fault::Vanished { name: nic.name.clone() });
+        let gone = || nic.fault(&["name"], Fault::Vanished { name: made.container.clone() });
         let device = found.ok_or_else(gone)?.index;
         addresses(nic, device, inside)?;
         for gateway in &nic.gateways {
-            let keys: &[&str] = if gateway.ipv6 { &["ipv6.gateway"] } else { &["ipv4.gateway"] };
-            default_route(nic, gateway, device, host, inside).map_err(|f| nic.fault(keys, f))?;
+            default_route(nic, gateway, device, host, inside)
+                .map_err(|f| nic.fault(&[gateway.key()], f))?;
         }
     }
     Ok(())

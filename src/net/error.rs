@@ -118,6 +118,24 @@ pub enum Fault {
     GatewayAuto,
     #[error("lxc.net.{other} has an {family} default gateway already")]
     SecondGateway { family: &'static str, other: u32 },
+    #[error("vlan.id is missing")]
+    NoVlanId,
+    #[error("VLAN {id} is outside 1 to 4094")]
+    VlanRange { id: u16 },
+    #[error("VLAN {id} is given twice")]
+    VlanTwice { id: u16 },
+    #[error("VLANs of a bridge port need a bridge as link and mode bridge")]
+    VlanNeedsBridge,
+    #[error("an ipvlan has its parent's address; hwaddr cannot be set")]
+    MacOfParent,
+    #[error("l2proxy of type ipvlan needs ipvlan.mode = l3s")]
+    ProxyMode,
+    #[error("l2proxy has no ipv4.address or ipv6.address to answer for")]
+    ProxyOfNothing,
+    #[error("l2proxy needs lxc.net.*.link")]
+    ProxyNeedsLink,
+    #[error("\"{name}\" is given to lxc.net.{other} too")]
+    DuplicateDevice { name: String, other: u32 },
     #[error("type {kind} needs lxc.net.*.link", kind = kind_name(*kind))]
     NoLink { kind: NetKind },
 
@@ -134,6 +152,34 @@ pub enum Fault {
     BridgeFull { name: String },
     #[error("mtu {mtu} is larger than the {parent_mtu} of \"{name}\"")]
     MtuOfParent { mtu: u32, parent_mtu: u32, name: String },
+    #[error("\"{name}\" does not exist")]
+    NoParent { name: String },
+    #[error("no device \"{name}\" is on the host")]
+    NoDevice { name: String },
+    #[error("\"{name}\" is down")]
+    ParentDown { name: String },
+    #[error("\"{name}\" cannot be the parent of another device")]
+    BadParent { name: String },
+    #[error("\"{name}\" is in use in a way that rules out a {what} on it")]
+    ParentBusy { name: String, what: &'static str },
+    #[error("the kernel has no driver for type {what}")]
+    NoDriver { what: &'static str },
+    #[error("the address is taken by \"{name}\"")]
+    MacTaken { name: String },
+    #[error("VLAN {id} of \"{name}\" is in use on the host")]
+    VlanTaken { id: u16, name: String },
+    #[error("bridge \"{name}\" has no VLAN filtering")]
+    NoVlanFiltering { name: String },
+    #[error("\"{name}\" cannot be moved to another network namespace")]
+    CannotMove { name: String },
+    #[error("its name \"{name}\" is taken on the host; it is called \"{now}\" now")]
+    Renamed { name: String, now: String },
+    #[error("{name} is off")]
+    SysctlOff { name: String },
+    #[error("ovs-vsctl is not installed")]
+    NoOvs,
+    #[error("ovs-vsctl failed: {line}")]
+    Ovs { line: String },
     #[error("gateway auto: \"{link}\" has no {family} address")]
     NoAutoGateway { link: String, family: &'static str },
     #[error("\"{name}\" is not in the container's network namespace")]
@@ -160,7 +206,9 @@ impl Fault {
             Self::Kernel { cause, .. } => cause.errno(),
             Self::System { cause, .. } => Some(cause.errno),
             Self::NameTaken { .. } => Some(errno::EEXIST),
-            Self::NoBridge { .. } => Some(errno::ENODEV),
+            Self::NoBridge { .. } | Self::NoParent { .. } | Self::NoDevice { .. } => {
+                Some(errno::ENODEV)
+            }
             _ => None,
         }
     }
@@ -183,6 +231,29 @@ impl Fault {
             }
             Self::NoAutoGateway { link, .. } => format!("ip addr show dev {link}"),
             Self::MtuOfParent { name, mtu, .. } => format!("ip link set {name} mtu {mtu}"),
+            Self::NoParent { .. } => "ip link lists the links of the host".into(),
+            Self::NoDevice { name } => {
+                format!(
+                    "ip link; it may be in a running container: lxc-ls -f -F NAME,INTERFACE | \
+                         grep {name}"
+                )
+            }
+            Self::ParentDown { name } => format!("ip link set {name} up"),
+            Self::ParentBusy { name, .. } => format!(
+                "ip -d link show {name}: a port of a bridge or bond takes none, and macvlan and \
+                 ipvlan exclude each other, as does passthru any other"
+            ),
+            Self::NoDriver { what } => {
+                let module = if *what == "vlan" { "8021q" } else { what };
+                format!("modprobe {module}; lxc-checkconfig tells what the kernel has")
+            }
+            Self::VlanTaken { name, .. } => format!("ip -d link show type vlan | grep @{name}"),
+            Self::NoVlanFiltering { name } => {
+                format!("ip link set {name} type bridge vlan_filtering 1")
+            }
+            Self::SysctlOff { name } => format!("sysctl -w {}=1", dotted(name)),
+            Self::Renamed { name, now } => format!("ip link set {now} name {name}"),
+            Self::NoOvs => "apt-get install openvswitch-switch".into(),
             Self::Kernel { cause, .. } if cause.is(errno::EOPNOTSUPP) => {
                 "the kernel may lack the driver of this type: lxc-checkconfig".into()
             }
@@ -194,6 +265,12 @@ impl Fault {
 /// A fault of the whole network that is one of the kernel's.
 pub(super) fn kernel(step: &'static str) -> impl FnOnce(RtnlError) -> Fault {
     move |cause| Fault::Kernel { step, cause }
+}
+
+/// `net.ipv6.conf.all.forwarding` for the path of the setting; a device with a dot in its name
+/// keeps the slashes, which sysctl(8) takes too.
+fn dotted(path: &str) -> String {
+    if path.contains('.') { path.to_owned() } else { path.replace('/', ".") }
 }
 
 /// `veth` and so on.

@@ -4,28 +4,44 @@
 //! [`plan::plan`] is pure, [`check`] asks the kernel what would fail, [`Network::create`] makes it
 //! all from the parent: host side over a socket of its own, container side over one inside the
 //! container's namespace. `rtnl` has the netlink verbs over `codec`; every device type has a
-//! file. It never enters the container and runs nothing but the configured scripts.
+//! file. It never enters the container and runs nothing but the configured scripts and, for a
+//! bridge of Open vSwitch, its tool.
 
 pub mod addr;
 pub mod codec;
 mod configure;
 pub mod error;
+mod ipvlan;
+mod keeper;
+mod l2proxy;
+mod macvlan;
+mod ovs;
+mod parent;
+pub mod phys;
 pub mod plan;
 pub mod reply;
+pub mod request;
 pub mod rtnl;
 mod script;
+mod sysctl;
+pub mod uapi;
+mod undo;
 pub mod veth;
+mod vlan;
 
 pub use error::{Fault, NetError};
 pub use plan::{Namespace, NetPlan, Note, plan};
 
 use crate::config::{NetKind, Sourced};
 use crate::sys::netlink::Traveller;
+use crate::sys::random;
 use crate::sys::spawn::ScriptContext;
+use error::Blame;
 use plan::{Device, Hop, Nic};
-use rtnl::{Rtnl, RtnlError, Target};
+use rtnl::{Rtnl, RtnlError};
 use script::Which;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use undo::Undo;
 
 /// One interface that was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,25 +54,29 @@ pub struct Made {
     pub host: Option<String>,
     /// Name inside; empty for type empty.
     pub container: String,
-    /// Bridge or parent: `lxc.net.N.link`.
+    /// Bridge, parent or device on the host: `lxc.net.N.link`.
     pub link: Option<String>,
 }
 
 /// Asks the kernel for what would make [`Network::create`] fail, before anything is made. Gives
 /// back remarks beside those of the plan.
 pub fn check(plan: &NetPlan, host: &mut Rtnl) -> Result<Vec<Note>, NetError> {
-    let notes = Vec::new();
+    let mut notes = Vec::new();
     for nic in &plan.nics {
         let checked = match &nic.device {
             Device::Empty => Ok(()),
-            Device::Veth(veth) => veth::check(nic, veth, host),
+            Device::Veth(veth) => veth::check(nic, veth, host, &mut notes),
+            Device::Phys(phys) => phys::check(nic, phys, host),
+            Device::Macvlan(_) | Device::Ipvlan(..) | Device::Vlan(_) => parent::check(nic, host),
         };
         checked.map_err(|b| nic.blamed(b))?;
+        if nic.l2proxy {
+            l2proxy::check(nic).map_err(|b| nic.blamed(b))?;
+        }
         for gateway in nic.gateways.iter().filter(|g| g.hop == Hop::Auto) {
-            let key = if gateway.ipv6 { "ipv6.gateway" } else { "ipv4.gateway" };
             let link = nic.link.as_deref().unwrap_or_default();
             configure::address_of_link(link, gateway.ipv6, host)
-                .map_err(|fault| nic.fault(&[key], fault))?;
+                .map_err(|fault| nic.fault(&[gateway.key()], fault))?;
         }
     }
     Ok(notes)
@@ -66,16 +86,20 @@ pub fn check(plan: &NetPlan, host: &mut Rtnl) -> Result<Vec<Note>, NetError> {
 #[derive(Debug)]
 pub struct Network {
     entries: Vec<Entry>,
-    made: Vec<Made>,
     /// For the scripts of a start that fails; `None` when there are none.
     context: Option<ScriptContext>,
+    /// The host's network namespace, when something has to come back to it.
+    host_ns: Option<OwnedFd>,
 }
 
-/// What the teardown of one interface needs beside its [`Made`].
+/// One interface, and what its teardown needs.
 #[derive(Debug)]
 struct Entry {
-    /// Set once script.up was run or there is none: what never came up is not brought down.
+    made: Made,
+    /// Set before script.up is run: what never came up is not brought down.
     script_down: Option<Sourced<String>>,
+    /// What to take back, in the order in which it was done.
+    undo: Vec<Undo>,
 }
 
 impl Network {
@@ -91,18 +115,22 @@ impl Network {
         let scripts = plan.nics.iter().any(|n| n.script_down.is_some());
         let mut network = Self {
             entries: Vec::with_capacity(plan.nics.len()),
-            made: Vec::with_capacity(plan.nics.len()),
             context: scripts.then(|| context.clone()),
+            host_ns: None,
         };
         if plan.nics.is_empty() {
             return Ok(network);
         }
-        let mut sides = Sides::open(netns)
-            .map_err(|cause| whole(Fault::Kernel { step: "opening rtnetlink", cause }))?;
-        for nic in &plan.nics {
-            network.add(nic, &mut sides, context)?;
+        let step = "opening rtnetlink";
+        let mut sides = Sides::open(netns).map_err(|cause| whole(Fault::Kernel { step, cause }))?;
+        if plan.nics.iter().any(|nic| matches!(nic.device, Device::Phys(_))) {
+            let own = crate::sys::fd::dup_above(sides.host_ns.as_fd(), 3);
+            network.host_ns = Some(own.map_err(|cause| whole(Fault::System { step, cause }))?);
         }
-        configure::configure(plan, &mut sides)?;
+        for nic in &plan.nics {
+            network.add(nic, &mut sides, netns, context)?;
+        }
+        configure::configure(plan, network.devices(), &mut sides)?;
         Ok(network)
     }
 
@@ -111,48 +139,41 @@ impl Network {
         &mut self,
         nic: &Nic,
         sides: &mut Sides,
+        netns: BorrowedFd<'_>,
         context: &ScriptContext,
     ) -> Result<(), NetError> {
-        match &nic.device {
-            Device::Empty => self.push(Made {
-                index: nic.index,
-                kind: NetKind::Empty,
-                host: None,
-                container: String::new(),
-                link: None,
-            }),
-            Device::Veth(veth) => {
-                let (made, bridge) = veth::create(nic, veth, sides).map_err(|b| nic.blamed(b))?;
-                // On the list before the next step can fail, so that it is taken away then.
-                self.push(made.clone());
-                veth::attach(nic, &made, bridge, &mut sides.host).map_err(|b| nic.blamed(b))?;
-            }
-        }
-        let (Some(entry), Some(made)) = (self.entries.last_mut(), self.made.last()) else {
-            return Ok(());
+        let made = Made {
+            index: nic.index,
+            kind: nic.kind,
+            host: None,
+            container: nic.name.clone(),
+            link: nic.link.clone(),
         };
+        // In the list before anything is made: a step that fails leaves what was done before it.
+        self.entries.push(Entry { made, script_down: None, undo: Vec::new() });
+        let Some(entry) = self.entries.last_mut() else { return Ok(()) };
+        create(nic, sides, netns, &context.name, entry).map_err(|b| nic.blamed(b))?;
+        if nic.l2proxy {
+            l2proxy::create(nic, &mut sides.host, &mut entry.undo).map_err(|b| nic.blamed(b))?;
+        }
         entry.script_down.clone_from(&nic.script_down);
         match &nic.script_up {
-            Some(command) => script::run(Which::Up, command, made, context),
+            Some(command) => script::run(Which::Up, command, &entry.made, context),
             None => Ok(()),
         }
     }
 
-    fn push(&mut self, made: Made) {
-        self.made.push(made);
-        self.entries.push(Entry { script_down: None });
-    }
-
     /// The interfaces, in the order of the configuration.
-    pub fn devices(&self) -> &[Made] {
-        &self.made
+    pub fn devices(&self) -> impl Iterator<Item = &Made> {
+        self.entries.iter().map(|entry| &entry.made)
     }
 
-    /// Runs script.down of every interface. Goes on after an error; gives back all of them.
+    /// What a stop must wait for: runs script.down of every interface and brings the devices of
+    /// the host home. Goes on after an error; gives back all of them.
     ///
-    /// What a stop must wait for; [`Network::teardown`] does the rest, which can be left for after
-    /// the container was reported as stopped: the kernel takes some 15 ms to delete a veth, and
-    /// nobody needs to wait for them.
+    /// [`Network::teardown`] does the rest, which can be left for after the container was reported
+    /// as stopped: the kernel takes some 15 ms to delete a veth, and nobody needs to wait for
+    /// them.
     pub fn down(&mut self, context: &ScriptContext) -> Vec<NetError> {
         self.bring_down(Some(context))
     }
@@ -165,16 +186,19 @@ impl Network {
 
     /// Leaves everything as it is.
     pub fn disarm(mut self) {
-        self.made.clear();
         self.entries.clear();
     }
 
     fn bring_down(&mut self, context: Option<&ScriptContext>) -> Vec<NetError> {
         let mut errors = Vec::new();
-        for (made, entry) in self.made.iter().zip(&mut self.entries) {
+        let mut host = None;
+        for entry in &mut self.entries {
             if let (Some(command), Some(context)) = (entry.script_down.take(), context) {
-                errors.extend(script::run(Which::Down, &command, made, context).err());
+                errors.extend(script::run(Which::Down, &command, &entry.made, context).err());
             }
+            let (later, now) = entry.undo.drain(..).partition(Undo::can_wait);
+            entry.undo = later;
+            undo::all(&entry.made, now, self.host_ns.as_ref(), &mut host, &mut errors);
         }
         errors
     }
@@ -182,12 +206,8 @@ impl Network {
     fn take_away(&mut self, context: Option<&ScriptContext>) -> Vec<NetError> {
         let mut errors = self.bring_down(context);
         let mut host = None;
-        self.entries.clear();
-        for made in self.made.drain(..) {
-            if let Err(cause) = remove(&made, &mut host) {
-                let fault = Fault::Kernel { step: "removing it from the host", cause };
-                errors.push(NetError::new(Some(made.index), None, fault));
-            }
+        for entry in self.entries.drain(..) {
+            undo::all(&entry.made, entry.undo, self.host_ns.as_ref(), &mut host, &mut errors);
         }
         errors
     }
@@ -202,14 +222,35 @@ impl Drop for Network {
     }
 }
 
-/// Removes what one interface left on the host; it may be gone with its namespace already.
-fn remove(made: &Made, host: &mut Option<Rtnl>) -> Result<(), RtnlError> {
-    let Some(name) = &made.host else { return Ok(()) };
-    let host = match host {
-        Some(host) => host,
-        None => host.insert(Rtnl::open()?),
+/// Makes the device of one interface; `entry` says what was made and how to take it back.
+fn create(
+    nic: &Nic,
+    sides: &mut Sides,
+    netns: BorrowedFd<'_>,
+    container: &str,
+    entry: &mut Entry,
+) -> Result<(), Blame> {
+    let kind = match &nic.device {
+        Device::Empty => return Ok(()),
+        Device::Veth(plan) => {
+            return veth::create(nic, plan, sides, &mut entry.made, &mut entry.undo);
+        }
+        Device::Phys(plan) => {
+            return phys::take(
+                nic,
+                plan,
+                sides,
+                netns,
+                container,
+                &mut entry.made,
+                &mut entry.undo,
+            );
+        }
+        Device::Macvlan(mode) => macvlan::kind(*mode),
+        Device::Ipvlan(mode, isolation) => ipvlan::kind(*mode, *isolation),
+        Device::Vlan(id) => rtnl::LinkKind::Vlan { id: *id },
     };
-    host.delete_link(Target::Name(name)).map(drop)
+    parent::create(nic, kind, sides, netns)
 }
 
 /// The two namespaces that a network is made between.
@@ -229,7 +270,31 @@ impl Sides {
     }
 }
 
+/// `prefix` and six characters, as LXC names what needs a name.
+fn random_name(prefix: &str) -> crate::sys::Result<String> {
+    Ok(name_of(prefix, random::bytes()?))
+}
+
+fn name_of(prefix: &str, random: [u8; 6]) -> String {
+    const ALPHABET: &[u8; 62] = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    let mut name = String::with_capacity(prefix.len() + random.len());
+    name.push_str(prefix);
+    name.extend(random.map(|b| char::from(ALPHABET[usize::from(b) % ALPHABET.len()])));
+    name
+}
+
 /// An error of no interface in particular.
 fn whole(fault: Fault) -> NetError {
     NetError::new(None, None, fault)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn random_names_look_like_lxcs() {
+        assert_eq!(name_of("veth", [0, 1, 10, 35, 61, 62]), "veth01azZ0");
+        assert_eq!(random_name("veth").unwrap().len(), 10);
+    }
 }

@@ -1,9 +1,11 @@
 //! From the `lxc.net.*` keys to what is to be made: pure, complete, and where every fault that
 //! the configuration alone shows is found. Start at [`plan`].
 
-use crate::config::{Config, Gateway, NetConfig, NetKind, Origin, Sourced};
+use crate::config::{
+    Config, Gateway, IpvlanIsolation, IpvlanMode, MacvlanMode, NetConfig, NetKind, Origin, Sourced,
+};
 use crate::net::error::{Blame, Fault, NetError, kind_name, mac_text};
-use crate::net::veth;
+use crate::net::{ipvlan, phys, veth, vlan};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// IFNAMSIZ without the terminating zero.
@@ -66,10 +68,13 @@ pub struct Nic {
     pub kind: NetKind,
     /// What its type needs.
     pub device: Device,
-    /// Its name in the container, decided; empty for type empty.
+    /// Its name in the container, decided; empty for type empty, and for a phys by prefix that
+    /// keeps its own.
     pub name: String,
     /// Bridge or parent on the host.
     pub link: Option<String>,
+    /// The host answers on the link for its addresses.
+    pub l2proxy: bool,
     /// Up when init starts.
     pub up: bool,
     /// Hardware address; the kernel chooses one otherwise.
@@ -95,6 +100,14 @@ pub enum Device {
     Empty,
     /// A pair with one end on the host.
     Veth(veth::VethPlan),
+    /// A device with its own address on a parent.
+    Macvlan(MacvlanMode),
+    /// A device with its parent's address.
+    Ipvlan(IpvlanMode, IpvlanIsolation),
+    /// The VLAN of this number of a parent.
+    Vlan(u16),
+    /// A device of the host.
+    Phys(phys::PhysPlan),
 }
 
 /// One address.
@@ -115,6 +128,13 @@ pub struct PlannedGateway {
     pub ipv6: bool,
     /// Where it leads.
     pub hop: Hop,
+}
+
+impl PlannedGateway {
+    /// The key that it comes from.
+    pub(super) fn key(&self) -> &'static str {
+        if self.ipv6 { "ipv6.gateway" } else { "ipv4.gateway" }
+    }
 }
 
 /// Where a default route leads.
@@ -140,6 +160,12 @@ impl Nic {
         keys.iter().find_map(|key| find(key)).or_else(|| find("type"))
     }
 
+    /// A remark on this interface, about the line of `key`.
+    pub(super) fn note(&self, key: &str, text: String) -> Note {
+        Note { index: self.index, text, origin: self.origin(&[key]) }
+    }
+
+    /// The same as [`Nic::fault`] for a fault that knows its key.
     pub(super) fn blamed(&self, blame: Blame) -> NetError {
         let Blame { key, fault } = blame;
         NetError { index: Some(self.index), origin: self.origin(&[key]), fault }
@@ -225,7 +251,8 @@ impl Draft<'_> {
         };
         self.only_keys_of(kind)?;
         if let Some(link) = &net.link {
-            check_name(link).map_err(|f| self.fault("link", f))?;
+            let name = if kind == NetKind::Phys { link.strip_suffix('+') } else { None };
+            check_name(name.unwrap_or(link)).map_err(|f| self.fault("link", f))?;
         } else if matches!(kind, NetKind::Vlan | NetKind::Macvlan | NetKind::Ipvlan | NetKind::Phys)
         {
             return Err(self.fault("type", Fault::NoLink { kind }));
@@ -234,9 +261,18 @@ impl Draft<'_> {
             check_template(name).map_err(|f| self.fault("name", f))?;
         }
         self.check_mac_and_mtu()?;
+        self.check_proxy()?;
         let addresses = self.addresses()?;
         let gateways = self.gateways(kind, &addresses, notes)?;
         let device = self.device(kind)?;
+        let name = match (&net.name, &device) {
+            (Some(name), _) => name.clone(),
+            // A device of the host keeps its name, which with a prefix only the host can tell.
+            (None, Device::Phys(phys::PhysPlan { prefix: None })) => {
+                net.link.clone().unwrap_or_default()
+            }
+            (None, _) => String::new(),
+        };
         let script = |key: &str, command: &Option<String>| {
             command.as_ref().map(|value| Sourced {
                 value: value.clone(),
@@ -247,8 +283,9 @@ impl Draft<'_> {
             index: self.index,
             kind,
             device,
-            name: net.name.clone().unwrap_or_default(),
+            name,
             link: net.link.clone(),
+            l2proxy: net.l2proxy,
             up: net.up,
             hwaddr: net.hwaddr,
             mtu: net.mtu,
@@ -261,21 +298,38 @@ impl Draft<'_> {
     }
 
     fn device(&self, kind: NetKind) -> Result<Device, NetError> {
-        let not_built = |key: &str, what| Err(self.fault(key, Fault::NotBuilt { what }));
-        if self.net.l2proxy {
-            return not_built("l2proxy", "lxc.net.*.l2proxy");
-        }
-        match kind {
-            NetKind::None | NetKind::Empty => Ok(Device::Empty),
-            NetKind::Veth => veth::plan(self.net).map(Device::Veth).map_err(|b| NetError {
-                index: Some(self.index),
-                origin: self.origin(b.key).or_else(|| self.origin("type")),
-                fault: b.fault,
-            }),
-            NetKind::Vlan => not_built("type", "type vlan"),
-            NetKind::Macvlan => not_built("type", "type macvlan"),
-            NetKind::Ipvlan => not_built("type", "type ipvlan"),
-            NetKind::Phys => not_built("type", "type phys"),
+        let net = self.net;
+        let blamed = |b: Blame| NetError {
+            index: Some(self.index),
+            origin: self.origin(b.key).or_else(|| self.origin("type")),
+            fault: b.fault,
+        };
+        Ok(match kind {
+            NetKind::None | NetKind::Empty => Device::Empty,
+            NetKind::Veth => Device::Veth(veth::plan(net).map_err(blamed)?),
+            NetKind::Macvlan => Device::Macvlan(net.macvlan_mode),
+            NetKind::Vlan => Device::Vlan(vlan::plan(net).map_err(blamed)?),
+            NetKind::Ipvlan => {
+                ipvlan::plan(net).map_err(blamed)?;
+                Device::Ipvlan(net.ipvlan_mode, net.ipvlan_isolation)
+            }
+            NetKind::Phys => {
+                let prefix = net.link.as_deref().and_then(|link| link.strip_suffix('+'));
+                Device::Phys(phys::PhysPlan { prefix: prefix.map(str::to_owned) })
+            }
+        })
+    }
+
+    fn check_proxy(&self) -> Result<(), NetError> {
+        let net = self.net;
+        if !net.l2proxy {
+            Ok(())
+        } else if net.link.is_none() {
+            Err(self.fault("l2proxy", Fault::ProxyNeedsLink))
+        } else if net.ipv4.is_empty() && net.ipv6.is_empty() {
+            Err(self.fault("l2proxy", Fault::ProxyOfNothing))
+        } else {
+            Ok(())
         }
     }
 
@@ -457,7 +511,11 @@ fn assign_names(nics: &mut [Nic]) -> Result<(), NetError> {
         }
         taken.push((nic.name.clone(), nic.index));
     }
-    for nic in nics.iter_mut().filter(|n| n.kind != NetKind::Empty) {
+    let by_prefix = |nic: &Nic| {
+        let phys = matches!(&nic.device, Device::Phys(plan) if plan.prefix.is_some());
+        phys && nic.name.is_empty()
+    };
+    for nic in nics.iter_mut().filter(|n| n.kind != NetKind::Empty && !by_prefix(n)) {
         if !nic.name.is_empty() && !nic.name.contains('%') {
             continue;
         }
@@ -483,14 +541,17 @@ fn across(nics: &[Nic]) -> Result<(), NetError> {
             }
             for gateway in &nic.gateways {
                 if other.gateways.iter().any(|g| g.ipv6 == gateway.ipv6) {
-                    let (family, key) = if gateway.ipv6 {
-                        ("IPv6", "ipv6.gateway")
-                    } else {
-                        ("IPv4", "ipv4.gateway")
-                    };
+                    let family = if gateway.ipv6 { "IPv6" } else { "IPv4" };
                     let fault = Fault::SecondGateway { family, other: other.index };
-                    return Err(nic.fault(&[key], fault));
+                    return Err(nic.fault(&[gateway.key()], fault));
                 }
+            }
+            if let (Device::Phys(_), Device::Phys(_), Some(name), true) =
+                (&nic.device, &other.device, &nic.link, nic.link == other.link)
+                && !name.ends_with('+')
+            {
+                let fault = Fault::DuplicateDevice { name: name.clone(), other: other.index };
+                return Err(nic.fault(&["link"], fault));
             }
             let (Device::Veth(a), Device::Veth(b)) = (&nic.device, &other.device) else { continue };
             if let Some(name) = a.pair.as_ref().filter(|_| a.pair == b.pair) {

@@ -207,20 +207,90 @@ fn a_key_of_interface_10_is_not_one_of_1() {
     assert_eq!(planned.nics[1].origin(&["name"]).unwrap().line, 101);
 }
 
+fn of(kind: NetKind) -> NetConfig {
+    NetConfig { kind: Some(kind), ..veth() }
+}
+
 #[test]
-fn what_is_not_built_says_so_with_its_line() {
+fn types_on_a_parent_need_one() {
     for kind in [NetKind::Vlan, NetKind::Ipvlan, NetKind::Macvlan, NetKind::Phys] {
-        let error = one(NetConfig { kind: Some(kind), ..veth() }).unwrap_err();
-        assert!(matches!(*error.fault, Fault::NotBuilt { .. }), "{error}");
+        let error = one(NetConfig { link: None, ..of(kind) }).unwrap_err();
+        assert!(matches!(*error.fault, Fault::NoLink { .. }), "{error}");
         assert_eq!(error.origin().unwrap().line, 1);
     }
-    let mut router = veth();
+    assert!(one(NetConfig { link: None, ..veth() }).is_ok());
+}
+
+#[test]
+fn a_vlan_needs_its_number() {
+    assert!(matches!(*one(of(NetKind::Vlan)).unwrap_err().fault, Fault::NoVlanId));
+    let with = |id| one(NetConfig { vlan_id: Some(id), ..of(NetKind::Vlan) });
+    assert!(matches!(*with(0).unwrap_err().fault, Fault::VlanRange { id: 0 }));
+    assert!(with(4095).is_err());
+    assert_eq!(with(4094).unwrap().nics[0].device, Device::Vlan(4094));
+}
+
+#[test]
+fn an_ipvlan_has_no_address_of_its_own() {
+    let net = NetConfig { hwaddr: Some([2, 0, 0, 0, 0, 1]), ..of(NetKind::Ipvlan) };
+    assert!(matches!(*one(net).unwrap_err().fault, Fault::MacOfParent));
+    assert!(one(of(NetKind::Ipvlan)).is_ok());
+}
+
+#[test]
+fn a_proxy_needs_link_and_addresses() {
+    let proxy = NetConfig { l2proxy: true, ..veth() };
+    assert!(matches!(*one(proxy.clone()).unwrap_err().fault, Fault::ProxyOfNothing));
+    let full = NetConfig { ipv4: vec![v4("10.0.3.7", 24)], ..proxy };
+    assert!(one(full.clone()).unwrap().nics[0].l2proxy);
+    let alone = NetConfig { link: None, ..full.clone() };
+    assert!(matches!(*one(alone).unwrap_err().fault, Fault::ProxyNeedsLink));
+    let ipvlan = NetConfig { kind: Some(NetKind::Ipvlan), ..full };
+    assert!(matches!(*one(ipvlan.clone()).unwrap_err().fault, Fault::ProxyMode));
+    assert!(one(NetConfig { ipvlan_mode: IpvlanMode::L3s, ..ipvlan }).is_ok());
+}
+
+#[test]
+fn a_phys_keeps_its_name() {
+    let net = |link: &str| NetConfig { link: Some(link.into()), ..of(NetKind::Phys) };
+    let nets = vec![(0, net("enp3s0")), (1, veth()), (2, net("wwan+"))];
+    let planned = plan(&config(nets, &[]), "c1").unwrap();
+    let names: Vec<_> = planned.nics.iter().map(|n| n.name.as_str()).collect();
+    assert_eq!(names, ["enp3s0", "eth0", ""]);
+    let prefix = |n: usize| match &planned.nics[n].device {
+        Device::Phys(plan) => plan.prefix.clone(),
+        _ => None,
+    };
+    assert_eq!((prefix(0), prefix(2).as_deref()), (None, Some("wwan")));
+    let both =
+        config(vec![(0, net("e1")), (1, NetConfig { name: Some("x".into()), ..net("e1") })], &[]);
+    let error = plan(&both, "c1").unwrap_err();
+    assert!(matches!(*error.fault, Fault::DuplicateDevice { other: 0, .. }), "{error}");
+}
+
+#[test]
+fn vlans_of_a_port_are_checked() {
+    let sourced = |value| Sourced { value, origin: at(9) };
+    let with = |id: Option<VethVlan>, tagged: &[u16]| {
+        let mut net = veth();
+        net.veth.vlan_id = id;
+        net.veth.vlan_tagged = tagged.iter().map(|v| sourced(*v)).collect();
+        net
+    };
+    let planned = one(with(Some(VethVlan::Id(5)), &[6, 7])).unwrap();
+    let Device::Veth(plan) = &planned.nics[0].device else { panic!() };
+    assert_eq!((plan.vlan, plan.vlan_tagged.as_slice()), (Some(VethVlan::Id(5)), &[6, 7][..]));
+    assert!(one(with(Some(VethVlan::None), &[6])).is_ok());
+    assert!(matches!(
+        *one(with(Some(VethVlan::Id(6)), &[6])).unwrap_err().fault,
+        Fault::VlanTwice { id: 6 }
+    ));
+    assert!(one(with(None, &[6, 6])).is_err() && one(with(None, &[0])).is_err());
+    let mut router = with(None, &[6]);
     router.veth.router = true;
-    let error = plan(&config(vec![(0, router)], &[("0.veth.mode", 4)]), "c1").unwrap_err();
-    assert_eq!(error.origin().unwrap().line, 4);
-    let mut vlan = veth();
-    vlan.veth.vlan_id = Some(VethVlan::Id(5));
-    assert!(matches!(*one(vlan).unwrap_err().fault, Fault::NotBuilt { .. }));
+    assert!(matches!(*one(router).unwrap_err().fault, Fault::VlanNeedsBridge));
+    let unattached = NetConfig { link: None, ..with(Some(VethVlan::Id(5)), &[]) };
+    assert!(matches!(*one(unattached).unwrap_err().fault, Fault::VlanNeedsBridge));
 }
 
 #[test]

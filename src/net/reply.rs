@@ -2,9 +2,9 @@
 //! Pure; unknown attributes are skipped, short ones are an error. Start at [`parse_link`].
 
 use crate::net::codec::{
-    Malformed, attrs, attrs_after, messages, parse_ack, u16_at, u32_at, u64_at,
+    Attr, Malformed, attrs, attrs_after, messages, parse_ack, u16_at, u32_at, u64_at,
 };
-use crate::net::rtnl::uapi::*;
+use crate::net::uapi::*;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// One network interface.
@@ -30,6 +30,8 @@ pub struct Link {
     pub kind: Option<String>,
     /// Its other names.
     pub alt_names: Vec<String>,
+    /// Settings of a bridge.
+    pub bridge: Option<Bridge>,
     /// Bytes and packets, when they were asked for.
     pub counters: Option<Counters>,
 }
@@ -39,6 +41,15 @@ impl Link {
     pub fn is_up(&self) -> bool {
         self.flags & IFF_UP != 0
     }
+}
+
+/// What a bridge says of its VLANs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bridge {
+    /// Ports are kept apart by VLAN.
+    pub vlan_filtering: bool,
+    /// The VLAN that a new port is in; 0 is none.
+    pub default_pvid: u16,
 }
 
 /// Traffic of a link, as the link itself sees it.
@@ -97,14 +108,7 @@ pub fn parse_link(payload: &[u8]) -> Result<Link, Malformed> {
             IFLA_MTU => link.mtu = attr.u32()?,
             IFLA_LINK => link.parent = Some(attr.u32()?),
             IFLA_MASTER => link.master = Some(attr.u32()?),
-            IFLA_LINKINFO => {
-                for info in attr.nested() {
-                    let info = info?;
-                    if info.kind == IFLA_INFO_KIND {
-                        link.kind = Some(info.string());
-                    }
-                }
-            }
+            IFLA_LINKINFO => parse_info(&attr, &mut link)?,
             IFLA_PROP_LIST => {
                 for prop in attr.nested() {
                     let prop = prop?;
@@ -125,6 +129,36 @@ pub fn parse_link(payload: &[u8]) -> Result<Link, Malformed> {
         }
     }
     Ok(link)
+}
+
+/// The type, and what a bridge says of itself.
+fn parse_info(info: &Attr<'_>, link: &mut Link) -> Result<(), Malformed> {
+    let mut data = None;
+    for attr in info.nested() {
+        let attr = attr?;
+        match attr.kind {
+            IFLA_INFO_KIND => link.kind = Some(attr.string()),
+            IFLA_INFO_DATA => data = Some(attr),
+            _ => {}
+        }
+    }
+    let (Some("bridge"), Some(data)) = (link.kind.as_deref(), data) else { return Ok(()) };
+    let mut bridge = Bridge::default();
+    for attr in data.nested() {
+        let attr = attr?;
+        match attr.kind {
+            IFLA_BR_VLAN_FILTERING => bridge.vlan_filtering = attr.data.first() == Some(&1),
+            IFLA_BR_VLAN_DEFAULT_PVID => bridge.default_pvid = attr.u16()?,
+            _ => {}
+        }
+    }
+    link.bridge = Some(bridge);
+    Ok(())
+}
+
+/// The link of an RTM_NEWNEIGH message.
+pub fn parse_neighbour_link(payload: &[u8]) -> Result<u32, Malformed> {
+    payload.get(..12).and_then(|fixed| u32_at(fixed, 4)).ok_or(Malformed("short neighbour message"))
 }
 
 /// Reads an RTM_NEWADDR message.
@@ -181,6 +215,7 @@ pub fn walk(datagram: &[u8]) {
         let _ = parse_link(message.payload);
         let _ = parse_address(message.payload);
         let _ = parse_route(message.payload);
+        let _ = parse_neighbour_link(message.payload);
         for attr in attrs(message.payload).flatten() {
             let _ = (attr.u16(), attr.u32(), attr.string(), attr.nested().count());
         }

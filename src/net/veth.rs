@@ -1,14 +1,20 @@
-//! Type veth: a pair of devices, one end in the container, the other on the host and, with a
-//! link, a port of that bridge. Both ends come to life in one request, each
-//! in its namespace and with its name, so there is nothing to move or rename.
+//! Type veth: a pair of devices, one end in the container, the other on the host: a port of a
+//! bridge, a hop of the host's routing (mode router), or left for the user's script. Both ends
+//! come to life in one request, each in its namespace and with its name, so there is nothing to
+//! move or rename.
 
-use crate::config::{NetConfig, NetKind};
+use crate::config::{NetConfig, VethVlan};
 use crate::net::error::{Blame, Fault, blame, kernel, refused};
-use crate::net::plan::{Nic, check_name};
-use crate::net::rtnl::{Change, Common, LinkKind, NewLink, Rtnl, RtnlError, Target};
-use crate::net::{Made, Sides};
+use crate::net::plan::{Hop, Nic, Note, check_name};
+use crate::net::reply::Bridge;
+use crate::net::rtnl::{
+    Change, Common, LinkKind, NewLink, NewRoute, PortVlan, Rtnl, RtnlError, Target,
+};
+use crate::net::undo::Undo;
+use crate::net::{Made, Sides, configure, ovs, random_name, sysctl};
 use crate::sys::netlink::errno as net_errno;
-use crate::sys::{errno, fd, random};
+use crate::sys::{SysError, errno, random};
+use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::thread::sleep;
 use std::time::Duration;
@@ -29,12 +35,20 @@ const LEAVING: &[Duration] = &[
 /// What is special about a veth.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct VethPlan {
+    /// `veth.mode = router`.
+    pub router: bool,
     /// `veth.pair`: name of the host's end; a random `vethXXXXXX` otherwise.
     pub pair: Option<String>,
     /// `veth.n_rxqueues`.
     pub rx_queues: Option<u32>,
     /// `veth.n_txqueues`.
     pub tx_queues: Option<u32>,
+    /// `veth.vlan.id`: the untagged VLAN of the bridge port.
+    pub vlan: Option<VethVlan>,
+    /// `veth.vlan.tagged.id`.
+    pub vlan_tagged: Vec<u16>,
+    /// `veth.ipv4.route` and `veth.ipv6.route`: what the host routes to the container.
+    pub routes: Vec<(IpAddr, u8)>,
 }
 
 /// Plans the veth part of one interface; an error comes with the key to blame.
@@ -43,35 +57,95 @@ pub(super) fn plan(net: &NetConfig) -> Result<VethPlan, Blame> {
     if let Some(pair) = &veth.pair {
         check_name(pair).map_err(blame("veth.pair"))?;
     }
-    if veth.router {
-        return Err(blame("veth.mode")(Fault::NotBuilt { what: "veth.mode = router" }));
+    let vlans = veth.vlan_id.is_some() || !veth.vlan_tagged.is_empty();
+    if vlans && (veth.router || net.link.is_none()) {
+        return Err(blame("veth.vlan.id")(Fault::VlanNeedsBridge));
     }
-    if veth.vlan_id.is_some() || !veth.vlan_tagged.is_empty() {
-        return Err(blame("veth.vlan.id")(Fault::NotBuilt { what: "VLANs of a bridge port" }));
+    let vlan_tagged: Vec<u16> = veth.vlan_tagged.iter().map(|v| v.value).collect();
+    let untagged = match veth.vlan_id {
+        Some(VethVlan::Id(id)) => Some(id),
+        _ => None,
+    };
+    for (i, id) in vlan_tagged.iter().copied().chain(untagged).enumerate() {
+        if !(1..=4094).contains(&id) {
+            return Err(blame("veth.vlan.id")(Fault::VlanRange { id }));
+        }
+        if vlan_tagged.iter().take(i).any(|other| *other == id) {
+            return Err(blame("veth.vlan.id")(Fault::VlanTwice { id }));
+        }
     }
-    if !veth.ipv4_routes.is_empty() || !veth.ipv6_routes.is_empty() {
-        return Err(blame("veth.mode")(Fault::NotBuilt { what: "lxc.net.*.veth.ipv*.route" }));
-    }
+    let v4 = veth.ipv4_routes.iter().map(|r| (IpAddr::from(r.value.0), r.value.1));
+    let v6 = veth.ipv6_routes.iter().map(|r| (IpAddr::from(r.value.0), r.value.1));
     // 0 is LXC 7's word for the kernel's default.
     let queues = |n: Option<u32>| n.filter(|n| *n > 0);
     Ok(VethPlan {
+        router: veth.router,
         pair: veth.pair.clone(),
         rx_queues: queues(veth.rx_queues),
         tx_queues: queues(veth.tx_queues),
+        vlan: veth.vlan_id,
+        vlan_tagged,
+        routes: v4.chain(v6).collect(),
     })
 }
 
+/// Where the host's end belongs.
+enum Place {
+    /// A port of a bridge of the kernel.
+    Port { index: u32, bridge: Bridge, up: bool },
+    /// A port of an Open vSwitch bridge.
+    Ovs,
+    /// Nowhere but the host's routing.
+    Free,
+}
+
 /// Finds what would make [`create`] fail.
-pub(super) fn check(nic: &Nic, plan: &VethPlan, host: &mut Rtnl) -> Result<(), Blame> {
-    if let Some(name) = &nic.link {
-        bridge(name, host).map_err(blame("link"))?;
+pub(super) fn check(
+    nic: &Nic,
+    plan: &VethPlan,
+    host: &mut Rtnl,
+    notes: &mut Vec<Note>,
+) -> Result<(), Blame> {
+    let (place, _) = place(nic, plan, host)?;
+    if let (Place::Port { up: false, .. }, Some(name)) = (&place, &nic.link) {
+        notes.push(nic.note("link", format!("the bridge \"{name}\" is down")));
     }
-    if let Some(name) = &plan.pair {
-        if !becomes_free(name, host)? {
-            return Err(blame("veth.pair")(Fault::NameTaken { name: name.clone() }));
-        }
+    if let (Place::Port { index, .. }, Some(mac)) = (&place, nic.hwaddr) {
+        let name = nic.link.as_deref().unwrap_or_default();
+        check_mac(*index, name, mac, host)?;
+    }
+    if let Some(name) = &plan.pair
+        && !becomes_free(name, host)?
+    {
+        return Err(blame("veth.pair")(Fault::NameTaken { name: name.clone() }));
+    }
+    if plan.router && nic.gateways.iter().any(|g| g.ipv6) {
+        // The setting of one device alone makes the kernel forward nothing.
+        sysctl::require("ipv6", "all", "forwarding").map_err(blame("ipv6.gateway"))?;
+    }
+    if plan.router
+        && nic.gateways.iter().any(|g| !g.ipv6)
+        && !sysctl::is_on("ipv4", "all", "forwarding")
+    {
+        let text = "net.ipv4.ip_forward is off: no answer comes back to it through this host";
+        notes.push(nic.note("ipv4.gateway", text.to_owned()));
     }
     Ok(())
+}
+
+/// A second container with the same address on a bridge takes turns in being unreachable.
+fn check_mac(bridge: u32, name: &str, mac: [u8; 6], host: &mut Rtnl) -> Result<(), Blame> {
+    let step = "asking the bridge for the address";
+    let port = host.fdb_port(bridge, name, mac).map_err(refused("hwaddr", step))?;
+    let Some(port) = port else { return Ok(()) };
+    let link = host.link(Target::Index(port, name)).map_err(refused("hwaddr", step))?;
+    // Behind any other device it may be this container, on the machine it came from.
+    match link {
+        Some(link) if link.kind.as_deref() == Some("veth") => {
+            Err(blame("hwaddr")(Fault::MacTaken { name: link.name }))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// True if the host has no link called `name`, or none any more in a moment: the kernel is still
@@ -88,41 +162,109 @@ fn becomes_free(name: &str, host: &mut Rtnl) -> Result<bool, Blame> {
     Ok(false)
 }
 
-/// Index and MTU of the bridge called `name`.
-fn bridge(name: &str, host: &mut Rtnl) -> Result<(u32, u32), Fault> {
-    let link = host.link(Target::Name(name)).map_err(kernel("looking for the bridge"))?;
-    let link = link.ok_or_else(|| Fault::NoBridge { name: name.to_owned() })?;
-    match link.kind.as_deref() {
-        Some("bridge") => Ok((link.index, link.mtu)),
-        Some("openvswitch") => Err(Fault::NotBuilt { what: "a port of an Open vSwitch bridge" }),
-        kind => Err(Fault::NotABridge {
-            name: name.to_owned(),
-            kind: kind.map_or_else(|| "a hardware device".to_owned(), |k| format!("a {k} device")),
-        }),
+/// Where the host's end belongs, and the MTU that it has to suit.
+fn place(nic: &Nic, plan: &VethPlan, host: &mut Rtnl) -> Result<(Place, Option<u32>), Blame> {
+    let Some(name) = &nic.link else { return Ok((Place::Free, nic.mtu)) };
+    let found = host.link(Target::Name(name)).map_err(refused("link", "looking for the bridge"))?;
+    if plan.router {
+        let link = found.ok_or_else(|| blame("link")(Fault::NoParent { name: name.clone() }))?;
+        return Ok((Place::Free, nic.mtu.or(Some(link.mtu))));
     }
+    let link = found.ok_or_else(|| blame("link")(Fault::NoBridge { name: name.clone() }))?;
+    let mtu = nic.mtu.or(Some(link.mtu));
+    if let (Some("bridge"), Some(bridge)) = (link.kind.as_deref(), link.bridge) {
+        let vlans = plan.vlan.is_some() || !plan.vlan_tagged.is_empty();
+        if vlans && !bridge.vlan_filtering {
+            return Err(blame("link")(Fault::NoVlanFiltering { name: name.clone() }));
+        }
+        let up = link.is_up();
+        return Ok((Place::Port { index: link.index, bridge, up }, mtu));
+    }
+    // The datapath in the kernel makes links of its own type, the one in user space taps.
+    if ovs::is_bridge(name).map_err(blame("link"))? {
+        return Ok((Place::Ovs, mtu));
+    }
+    if link.kind.as_deref() == Some("openvswitch") {
+        return Err(blame("link")(Fault::NoOvs));
+    }
+    let kind =
+        link.kind.map_or_else(|| "a hardware device".to_owned(), |k| format!("a {k} device"));
+    Err(blame("link")(Fault::NotABridge { name: name.clone(), kind }))
 }
 
-/// Makes the pair. The host's end stays down and unattached until [`attach`].
+/// Makes the pair and puts the host's end in its place; `undo` grows with every step.
 pub(super) fn create(
     nic: &Nic,
     plan: &VethPlan,
     sides: &mut Sides,
-) -> Result<(Made, Option<u32>), Blame> {
-    let bridge = match &nic.link {
-        Some(name) => Some(bridge(name, &mut sides.host).map_err(blame("link"))?),
-        None => None,
+    made: &mut Made,
+    undo: &mut Vec<Undo>,
+) -> Result<(), Blame> {
+    let (place, mtu) = place(nic, plan, &mut sides.host)?;
+    let name = make_pair(nic, plan, mtu, sides)?;
+    undo.push(Undo::Link(name.clone()));
+    made.host = Some(name.clone());
+    let host = &mut sides.host;
+    // What the kernel must not do while the device is up is turned off before.
+    let hygiene = match place {
+        // A port needs no address of its own.
+        Place::Port { .. } | Place::Ovs => sysctl::try_set("ipv6", &name, "disable_ipv6", "1"),
+        // A router advertisement from the container must not change the host's routes.
+        Place::Free => sysctl::try_set("ipv6", &name, "accept_ra", "0"),
     };
-    let mtu = nic.mtu.or(bridge.map(|(_, mtu)| mtu));
+    hygiene.map_err(|cause| {
+        blame("type")(Fault::System { step: "setting up the host's end", cause })
+    })?;
+    // Not part of the creating request: before 4.11 the kernel ignores a master there, and the
+    // device must not be up before the above.
+    let mut change = Change { up: Some(true), ..Change::default() };
+    let step = "bringing the host's end up";
+    match place {
+        Place::Port { index, bridge, .. } => {
+            change.master = Some(index);
+            if plan.vlan.is_some() || !plan.vlan_tagged.is_empty() {
+                // VLANs before it is up: nothing may pass in the wrong one.
+                let only_master = Change { up: None, ..change.clone() };
+                attach(nic, &name, &only_master, host)?;
+                port_vlans(plan, &name, bridge, host)?;
+                change.master = None;
+            }
+            attach(nic, &name, &change, host)?;
+        }
+        Place::Ovs => {
+            let bridge = nic.link.clone().unwrap_or_default();
+            ovs::add_port(&bridge, &name, plan).map_err(blame("link"))?;
+            undo.push(Undo::OvsPort { bridge, port: name.clone() });
+            host.set_link(Target::Name(&name), &change).map_err(refused("link", step))?;
+        }
+        Place::Free => {
+            host.set_link(Target::Name(&name), &change).map_err(refused("type", step))?;
+        }
+    }
+    if plan.router || !plan.routes.is_empty() {
+        routes(nic, plan, &name, host)?;
+    }
+    Ok(())
+}
+
+/// Makes the pair; gives back the name of the host's end.
+fn make_pair(
+    nic: &Nic,
+    plan: &VethPlan,
+    mtu: Option<u32>,
+    sides: &mut Sides,
+) -> Result<String, Blame> {
+    let chosen =
+        |cause: SysError| blame("veth.pair")(Fault::System { step: "choosing a name", cause });
     for _ in 0..NAME_TRIES {
-        let random = random::bytes::<11>().map_err(|cause| {
-            blame("veth.pair")(Fault::System { step: "choosing a name", cause })
-        })?;
-        let (digits, tail) = random.split_at(6);
-        let name = plan.pair.clone().unwrap_or_else(|| host_name(digits));
+        let name = match &plan.pair {
+            Some(pair) => pair.clone(),
+            None => random_name("veth").map_err(chosen)?,
+        };
         // A bridge takes the lowest address of its ports: a high one keeps it from changing its
         // own with every start (LXC's setup_private_host_hw_addr).
-        let mut mac = [0xfe; 6];
-        mac[1..].copy_from_slice(tail);
+        let mut mac = random::bytes::<6>().map_err(chosen)?;
+        mac[0] = 0xfe;
         let common = Common {
             mtu,
             rx_queues: plan.rx_queues,
@@ -139,16 +281,7 @@ pub(super) fn create(
             common: Common { mac: nic.hwaddr, up: nic.up, ..common },
         };
         match sides.inside.create_link(&new) {
-            Ok(()) => {
-                let made = Made {
-                    index: nic.index,
-                    kind: NetKind::Veth,
-                    host: Some(name),
-                    container: nic.name.clone(),
-                    link: nic.link.clone(),
-                };
-                return Ok((made, bridge.map(|(index, _)| index)));
-            }
+            Ok(()) => return Ok(name),
             Err(e) if e.is(errno::EEXIST) => {
                 // One of the two names is taken; the answer does not say which.
                 let inside = sides.inside.link(Target::Name(&nic.name));
@@ -159,29 +292,18 @@ pub(super) fn create(
                     return Err(blame("veth.pair")(Fault::NameTaken { name }));
                 }
             }
+            Err(e) if e.is(errno::EOPNOTSUPP) => {
+                return Err(blame("type")(Fault::NoDriver { what: "veth" }));
+            }
             Err(cause) => return Err(refused("type", "making the pair")(cause)),
         }
     }
     Err(blame("veth.pair")(Fault::NameTaken { name: "vethXXXXXX".to_owned() }))
 }
 
-/// Makes the host's end a port of its bridge and brings it up.
-pub(super) fn attach(
-    nic: &Nic,
-    made: &Made,
-    bridge: Option<u32>,
-    host: &mut Rtnl,
-) -> Result<(), Blame> {
-    let name = made.host.as_deref().unwrap_or_default();
-    if bridge.is_some() {
-        disable_ipv6(name).map_err(|cause| {
-            blame("link")(Fault::System { step: "turning IPv6 off on the host's end", cause })
-        })?;
-    }
-    // Not part of the creating request: before 4.11 the kernel ignores a master there, and the
-    // device must not be up before IPv6 is off.
-    let change = Change { master: bridge, up: Some(true), ..Change::default() };
-    host.set_link(Target::Name(name), &change).map_err(|cause| {
+/// Makes the host's end a port of its bridge, or brings it up, or both.
+fn attach(nic: &Nic, name: &str, change: &Change<'_>, host: &mut Rtnl) -> Result<(), Blame> {
+    host.set_link(Target::Name(name), change).map_err(|cause| {
         let link = nic.link.clone().unwrap_or_default();
         blame("link")(attach_fault(link, cause))
     })
@@ -195,33 +317,81 @@ fn attach_fault(link: String, cause: RtnlError) -> Fault {
     }
 }
 
-/// A port of a bridge needs no address of its own, and must not take one from a router
-/// advertisement that the container sends.
-fn disable_ipv6(name: &str) -> crate::sys::Result<()> {
-    match fd::write_file(format!("/proc/sys/net/ipv6/conf/{name}/disable_ipv6"), b"1") {
-        // A kernel without IPv6, or (in a nested container) a /proc/sys that cannot be written,
-        // where the outer container's owner decides.
-        Err(e) if e.is(errno::ENOENT) || e.is(errno::EROFS) || e.is(errno::EACCES) => {
-            log::debug!("IPv6 stays as it is on {name}: {e}");
-            Ok(())
+/// Puts the port into its VLANs: out of the bridge's default one unless that is the wanted one,
+/// then into those of the configuration (LXC's setup_veth_native_bridge_vlan).
+fn port_vlans(plan: &VethPlan, name: &str, bridge: Bridge, host: &mut Rtnl) -> Result<(), Blame> {
+    let link = host.link(Target::Name(name)).map_err(refused("veth.vlan.id", "looking for it"))?;
+    let port = link.map(|link| link.index).unwrap_or_default();
+    let untagged = match plan.vlan {
+        Some(VethVlan::Id(id)) => Some(id),
+        _ => None,
+    };
+    let default = bridge.default_pvid;
+    if plan.vlan.is_some() && default != 0 && untagged != Some(default) {
+        let old = [PortVlan { id: default, untagged: false }];
+        host.delete_port_vlans(port, name, &old)
+            .map_err(refused("veth.vlan.id", "leaving the bridge's default VLAN"))?;
+    }
+    let vlans: Vec<_> = untagged
+        .map(|id| PortVlan { id, untagged: true })
+        .into_iter()
+        .chain(plan.vlan_tagged.iter().map(|id| PortVlan { id: *id, untagged: false }))
+        .collect();
+    if vlans.is_empty() {
+        return Ok(());
+    }
+    host.add_port_vlans(port, name, &vlans).map_err(refused("veth.vlan.id", "joining its VLANs"))
+}
+
+/// The host's routes to the container; in mode router also forwarding, and answers for the
+/// container's gateways, which need be nobody's address.
+fn routes(nic: &Nic, plan: &VethPlan, name: &str, host: &mut Rtnl) -> Result<(), Blame> {
+    let device = host.link(Target::Name(name)).map_err(refused("type", "looking for it"))?;
+    let device = device.map(|link| link.index).unwrap_or_default();
+    let system = |step| move |cause: SysError| blame("veth.mode")(Fault::System { step, cause });
+    if plan.router {
+        for (ipv6, family) in [(false, "ipv4"), (true, "ipv6")] {
+            let mine = nic.addresses.iter().any(|a| a.value.address.is_ipv6() == ipv6);
+            let Some(planned) = nic.gateways.iter().find(|g| g.ipv6 == ipv6) else {
+                if mine {
+                    sysctl::set(family, name, "forwarding", "1")
+                        .map_err(system("turning forwarding on"))?;
+                }
+                continue;
+            };
+            sysctl::set(family, name, "forwarding", "1")
+                .map_err(system("turning forwarding on"))?;
+            if ipv6 {
+                sysctl::require("ipv6", "all", "forwarding").map_err(blame("ipv6.gateway"))?;
+                sysctl::set(family, name, "proxy_ndp", "1")
+                    .map_err(system("turning the neighbour proxy on"))?;
+            }
+            let gateway = match planned.hop {
+                Hop::Device => continue,
+                Hop::Via { gateway, .. } => gateway,
+                Hop::Auto => {
+                    let link = nic.link.as_deref().unwrap_or_default();
+                    configure::address_of_link(link, ipv6, host).map_err(blame(if ipv6 {
+                        "ipv6.gateway"
+                    } else {
+                        "ipv4.gateway"
+                    }))?
+                }
+            };
+            host.add_proxy(device, gateway)
+                .map_err(refused("veth.mode", "answering for its gateway"))?;
         }
-        other => other,
     }
-}
-
-/// `veth` and six characters, as LXC has it.
-fn host_name(random: &[u8]) -> String {
-    const ALPHABET: &[u8; 62] = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
-    let digit = |b: &u8| char::from(ALPHABET[usize::from(*b) % ALPHABET.len()]);
-    std::iter::once("veth".to_owned()).chain(random.iter().map(|b| digit(b).to_string())).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn host_names_look_like_lxcs() {
-        assert_eq!(host_name(&[0, 1, 10, 35, 61, 62]), "veth01azZ0");
+    let own = nic.addresses.iter().filter(|_| plan.router).map(|a| {
+        let prefix = if a.value.address.is_ipv6() { 128 } else { 32 };
+        (a.value.address, prefix)
+    });
+    for (net, prefix) in own.chain(plan.routes.iter().copied()) {
+        let ipv6 = net.is_ipv6();
+        let route = NewRoute { destination: Some((net, prefix)), gateway: None, device, ipv6 };
+        host.add_route(&route)
+            .map_err(kernel("adding a route to it on the host"))
+            .map_err(blame("veth.mode"))?;
     }
+    Ok(())
 }

@@ -1,0 +1,94 @@
+//! What the teardown of an interface takes back, step by step.
+
+use crate::net::error::{Fault, NetError};
+use crate::net::keeper::Keeper;
+use crate::net::rtnl::{NewRoute, Rtnl, RtnlError, Target};
+use crate::net::{Made, ovs, phys};
+use std::net::IpAddr;
+use std::os::fd::{AsFd, OwnedFd};
+
+/// One thing on the host to take back.
+#[derive(Debug)]
+pub(super) enum Undo {
+    /// A link to delete.
+    Link(String),
+    /// A port of an Open vSwitch bridge.
+    OvsPort { bridge: String, port: String },
+    /// A route of the host.
+    Route(NewRoute),
+    /// A proxy entry.
+    Proxy { device: u32, address: IpAddr },
+    /// A device to bring home.
+    Home(Box<Away>),
+    /// Other names of a device that is still on the host.
+    AltNames { device: u32, names: Vec<String> },
+}
+
+/// A device of the host that is in the container.
+#[derive(Debug)]
+pub(super) struct Away {
+    pub(super) home: phys::Home,
+    pub(super) netns: OwnedFd,
+    pub(super) keeper: Keeper,
+}
+
+impl Undo {
+    /// True if a stop need not wait for it.
+    pub(super) fn can_wait(&self) -> bool {
+        matches!(self, Self::Link(_))
+    }
+}
+
+/// Takes back all of `steps`, the last first. Goes on after an error. What is gone already is
+/// none: a device may have died with the container's namespace, or by the user's hand.
+pub(super) fn all(
+    made: &Made,
+    steps: Vec<Undo>,
+    host_ns: Option<&OwnedFd>,
+    host: &mut Option<Rtnl>,
+    errors: &mut Vec<NetError>,
+) {
+    for step in steps.into_iter().rev() {
+        let faults = one(step, host_ns, host);
+        errors.extend(faults.into_iter().map(|f| NetError::new(Some(made.index), None, f)));
+    }
+}
+
+fn one(step: Undo, host_ns: Option<&OwnedFd>, host: &mut Option<Rtnl>) -> Vec<Fault> {
+    let result = match step {
+        Undo::Link(name) => on(host, "removing it from the host", |host| {
+            host.delete_link(Target::Name(&name)).map(drop)
+        }),
+        Undo::Route(route) => {
+            on(host, "removing a route", |host| host.delete_route(&route).map(drop))
+        }
+        Undo::Proxy { device, address } => {
+            on(host, "removing a proxy entry", |host| host.delete_proxy(device, address).map(drop))
+        }
+        Undo::AltNames { device, names } => {
+            on(host, "giving it its other names back", |host| host.add_alt_names(device, &names))
+        }
+        Undo::OvsPort { bridge, port } => ovs::delete_port(&bridge, &port),
+        Undo::Home(away) => {
+            let Away { home, netns, keeper } = *away;
+            let Some(host_ns) = host_ns else { return Vec::new() };
+            let faults = home.bring_from(&netns, host_ns.as_fd());
+            keeper.dismiss();
+            return faults;
+        }
+    };
+    result.err().into_iter().collect()
+}
+
+fn on(
+    host: &mut Option<Rtnl>,
+    step: &'static str,
+    act: impl FnOnce(&mut Rtnl) -> Result<(), RtnlError>,
+) -> Result<(), Fault> {
+    let fault = |cause| Fault::Kernel { step, cause };
+    let host = match host {
+        Some(host) => host,
+        None => host.insert(Rtnl::open().map_err(fault)?),
+    };
+    act(host).map_err(fault)
+}
