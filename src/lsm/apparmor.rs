@@ -169,7 +169,6 @@ impl Generated {
             nesting: config.apparmor.allow_nesting,
             unprivileged: !config.idmap.is_empty(),
             userns: features.userns,
-            mounts: features.mounts,
             raw: config.apparmor.raw.clone(),
         };
         Self {

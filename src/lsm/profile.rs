@@ -17,8 +17,6 @@ pub struct Wanted {
     pub unprivileged: bool,
     /// The kernel mediates user namespaces.
     pub userns: bool,
-    /// The kernel mediates mounts.
-    pub mounts: bool,
     /// `lxc.apparmor.raw`.
     pub raw: Vec<String>,
 }
@@ -36,22 +34,6 @@ const OWN_SYSCTLS: [&str; 7] = [
 
 /// What may be written below /sys: cgroups and the container's own network devices.
 const OWN_SYS: [&str; 3] = ["class/net/", "devices/virtual/net/", "fs/cgroup/"];
-
-/// File systems that cannot show anything of the host, wherever they are mounted.
-const HARMLESS: [&str; 12] = [
-    "autofs",
-    "binfmt_misc",
-    "cgroup",
-    "cgroup2",
-    "devpts",
-    "fuse",
-    "fuse.*",
-    "hugetlbfs",
-    "mqueue",
-    "overlay",
-    "ramfs",
-    "tmpfs",
-];
 
 /// The profile of that name. `namespace` is the policy namespace whose profiles it may enter.
 pub fn text(name: &str, namespace: Option<&str>, wanted: &Wanted) -> String {
@@ -82,7 +64,7 @@ pub fn text(name: &str, namespace: Option<&str>, wanted: &Wanted) -> String {
     if wanted.userns {
         rules(&mut out, &["userns", "mqueue", "io_uring"], "mediated since AppArmor 4");
     }
-    if wanted.unprivileged || wanted.nesting || !wanted.mounts {
+    if wanted.unprivileged || wanted.nesting {
         rules(&mut out, &["mount"], "mounts are the user namespace's business, or nesting's");
     } else {
         mounts(&mut out);
@@ -107,27 +89,22 @@ fn rules(out: &mut String, rules: &[&str], why: &str) {
     }
 }
 
-/// Privileged and without nesting: /proc and /sys are mounted where they belong or not at all, and
-/// are bound nowhere else, for the rules of [`host_files`] go by path.
+/// Privileged and without nesting: /proc and /sys are shown nowhere else, for the rules of
+/// [`host_files`] go by path.
+///
+/// Denials on top of `mount`, not a list of what is allowed: apparmor_parser before 3.0.9 widens
+/// allowing rules with `rw,make-…` to new mounts and loses the flag of `remount` (CVE-2016-1585),
+/// while denials come out as written.
 fn mounts(out: &mut String) {
-    let _ = writeln!(out, "\n  # mounts that show nothing of the host");
-    for kind in HARMLESS {
-        let _ = writeln!(out, "  mount fstype={kind},");
+    let _ = writeln!(out, "\n  # mounts, but of /proc and /sys only where they belong\n  mount,");
+    for (fstype, place) in [("proc", "proc/"), ("sysfs", "sys/")] {
+        let elsewhere = complement("", &[place]).join(",");
+        let _ = writeln!(out, "  deny mount fstype={fstype} -> /{{{elsewhere}}},");
     }
-    let _ = writeln!(out, "  mount fstype=proc -> /proc/,\n  mount fstype=sysfs -> /sys/,");
-    for change in ["shared", "private", "slave", "unbindable"] {
-        let _ = writeln!(out, "  mount options=(rw,make-{change}) -> **,");
-        let _ = writeln!(out, "  mount options=(rw,make-r{change}) -> **,");
-    }
-    let _ = writeln!(
-        out,
-        "  mount options in (ro,remount,bind,nosuid,noexec,nodev,noatime,relatime,\
-        nodiratime,strictatime,silent) -> **,"
-    );
-    let _ = writeln!(out, "  # binds and moves, but not of or onto /proc and /sys");
-    let elsewhere = format!("/{{{}}}", complement("", &["proc/", "sys/"]).join(","));
-    for how in ["bind", "rbind", "move"] {
-        let _ = writeln!(out, "  mount options=(rw,{how}) {elsewhere} -> {elsewhere},");
+    let how = "options in (bind,rbind,move,rw,ro)";
+    let _ = writeln!(out, "  deny mount {how} /{{proc,sys}}/{{,**}} -> **,");
+    for how in ["rbind", "move"] {
+        let _ = writeln!(out, "  deny mount options=(rw,{how}) / -> **,");
     }
 }
 
@@ -137,10 +114,9 @@ fn host_files(out: &mut String, nesting: bool) {
     for path in ["/proc/sysrq-trigger", "/proc/mem", "/proc/kmem", "/proc/kcore"] {
         let _ = writeln!(out, "  deny {path} rwklx,");
     }
-    let hidden =
-        ["/sys/firmware/efi/efivars/**", "/sys/kernel/security/**", "/sys/kernel/debug/**"];
+    let hidden = ["firmware/efi/efivars", "kernel/security", "kernel/debug"];
     for path in hidden {
-        let _ = writeln!(out, "  deny {path} rwklx,");
+        let _ = writeln!(out, "  deny /sys/{path}/{{,**}} rwklx,");
     }
     for fstype in ["debugfs", "securityfs", "efivarfs", "pstore"] {
         let _ = writeln!(out, "  deny mount fstype={fstype},");
@@ -247,11 +223,14 @@ mod tests {
     #[test]
     fn the_variants_differ() {
         let of = |wanted: &Wanted| text("lxc-c", Some("ns"), wanted);
-        let plain = of(&Wanted { mounts: true, ..Wanted::default() });
+        let plain = of(&Wanted::default());
         assert!(plain.contains("deny /proc/sysrq-trigger rwklx,"));
-        assert!(!plain.contains("\n  mount,\n"));
-        let nesting = of(&Wanted { mounts: true, nesting: true, ..Wanted::default() });
-        assert!(nesting.contains("\n  mount,\n") && nesting.contains("deny /proc/sysrq-trigger"));
+        assert!(plain.contains("deny mount fstype=proc -> /{[^p]{,**},"));
+        let nesting = of(&Wanted { nesting: true, ..Wanted::default() });
+        assert!(
+            !nesting.contains("deny mount fstype=proc ")
+                && nesting.contains("deny /proc/sysrq-trigger")
+        );
         assert!(nesting.len() < plain.len() / 2);
         let raw = vec!["deny /x r,".to_owned()];
         let mapped = of(&Wanted { unprivileged: true, raw, ..Wanted::default() });
