@@ -33,7 +33,9 @@ applets! {
     create
     execute
     freeze
+    info
     init
+    ls
     start
     stop
     unfreeze

@@ -54,11 +54,23 @@ pub fn command_of(applet: &Applet) -> clap::Command {
         .no_binary_name(true)
         .disable_help_flag(true)
         .disable_version_flag(true)
-        .disable_help_subcommand(true);
+        .disable_help_subcommand(true)
+        .mut_args(last_one_counts);
     if !command.get_arguments().any(|arg| arg.get_id() == id::REST) {
         command = command.arg(args::rest("ARG").hide(true));
     }
     command
+}
+
+/// As getopt has it: an option may be repeated.
+fn last_one_counts(arg: clap::Arg) -> clap::Arg {
+    match arg.get_action() {
+        clap::ArgAction::Set | clap::ArgAction::SetTrue if !arg.is_positional() => {
+            let id = arg.get_id().clone();
+            arg.overrides_with(id)
+        }
+        _ => arg,
+    }
 }
 
 fn context(

@@ -6,8 +6,10 @@ pub mod destroy;
 pub mod info;
 pub mod list;
 pub mod lock;
+mod nested;
 pub mod power;
 pub mod start;
+pub mod survey;
 pub mod template;
 
 use crate::config::ConfigError;

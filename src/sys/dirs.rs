@@ -104,3 +104,8 @@ pub fn is_executable_file(path: &Path) -> bool {
 pub fn unlink(path: &Path) -> Result<()> {
     fs::remove_file(path).at("unlink", || format!("{path:?}"))
 }
+
+/// Makes the current directory the root of this process.
+pub fn chroot_here() -> Result<()> {
+    rustix::process::chroot(".").at("chroot", || ".")
+}

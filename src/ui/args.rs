@@ -79,19 +79,44 @@ fn add(command: Command, name: &'static str, name_help: &'static str) -> Command
         .arg(flag(id::VERSION, "version").help("print the version and exit"))
 }
 
-/// An option with a value of any bytes.
+/// An option with a value of any bytes. The last one given counts (`cli` sees to it), unless its
+/// action is set to append.
 pub fn value(id: &'static str, long: &'static str, name: &'static str) -> Arg {
     Arg::new(id)
         .long(long)
         .value_name(name)
         .value_parser(OsStringValueParser::new())
         .action(ArgAction::Set)
-        .overrides_with(id)
 }
 
 /// An option that is there or not. Given twice it is the same as once.
 pub fn flag(id: &'static str, long: &'static str) -> Arg {
-    Arg::new(id).long(long).action(ArgAction::SetTrue).overrides_with(id)
+    Arg::new(id).long(long).action(ArgAction::SetTrue)
+}
+
+/// `--format text|json`.
+pub fn format() -> Arg {
+    value("format", "format", "FORMAT").help("text (default) or json")
+}
+
+/// How output is to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// As LXC's tools have it.
+    Text,
+    /// JSON, with exact numbers.
+    Json,
+}
+
+/// What [`format`] says.
+pub fn get_format(ctx: &Context, matches: &ArgMatches) -> Result<Format, Failure> {
+    match get_text(ctx, matches, "format")? {
+        None | Some("text") => Ok(Format::Text),
+        Some("json") => Ok(Format::Json),
+        Some(other) => {
+            Err(Failure::usage(ctx.prog, format!("unknown format \"{other}\": text or json")))
+        }
+    }
 }
 
 /// The arguments after the options, shown as `NAME` in help texts: a command to run.
@@ -137,6 +162,14 @@ impl Context {
         log::warn!("{text}");
         if !self.quiet {
             report::say(self.prog, self.container.as_deref(), text);
+        }
+    }
+
+    /// As [`Context::warn`] of another container than the tool's own.
+    pub fn warn_about(&self, container: &str, text: &str) {
+        log::warn!("{container}: {text}");
+        if !self.quiet {
+            report::say(self.prog, Some(container), text);
         }
     }
 

@@ -1,6 +1,10 @@
 //! A writer for the JSON that `--format json` prints (RFC 8259). Numbers are exact integers.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
+
+/// A member's name: mostly known here, sometimes a configuration key.
+type Name = Cow<'static, str>;
 
 /// A value to be written. Objects keep the order they are given in.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,7 +20,7 @@ pub enum Value {
     /// `[…]`.
     List(Vec<Value>),
     /// `{…}`.
-    Object(Vec<(&'static str, Value)>),
+    Object(Vec<(Name, Value)>),
 }
 
 impl From<&str> for Value {
@@ -52,6 +56,12 @@ impl From<i32> for Value {
 impl<T: Into<Value>> From<Option<T>> for Value {
     fn from(value: Option<T>) -> Self {
         value.map_or(Self::Null, Into::into)
+    }
+}
+
+impl From<Vec<(&'static str, Value)>> for Value {
+    fn from(members: Vec<(&'static str, Value)>) -> Self {
+        Self::Object(members.into_iter().map(|(name, value)| (name.into(), value)).collect())
     }
 }
 
@@ -140,7 +150,7 @@ mod tests {
 
     #[test]
     fn values_are_written_as_the_rfc_has_it() {
-        let value = Value::Object(vec![
+        let value = Value::from(vec![
             ("name", "a\"b\\c\u{1}\n".into()),
             ("bytes", u64::MAX.into()),
             ("pid", Value::from(None::<i32>)),

@@ -3,9 +3,9 @@
 //! starting container, never in both.
 
 use crate::util::blame::Explain;
-use std::error::Error;
-use std::fmt::Write as _;
 use std::io::Write as _;
+
+pub use crate::util::sentence::sentence;
 
 /// Why an applet ends without success, and the exit status it ends with.
 ///
@@ -89,43 +89,6 @@ impl<E: Explain> From<E> for Failure {
     }
 }
 
-/// The error, its causes, and the configuration line to blame, in one line.
-pub fn sentence(error: &dyn Explain) -> String {
-    let mut text = error.to_string();
-    let mut cause: Option<&(dyn Error + 'static)> = error.source();
-    while let Some(e) = cause {
-        let more = e.to_string();
-        // thiserror's `transparent` repeats its cause's sentence; say it once.
-        if !text.ends_with(&more) {
-            let _ = write!(text, ": {more}");
-        }
-        cause = e.source();
-    }
-    if let Some(origin) = error.origin() {
-        let origin = origin.to_string();
-        if !text.contains(&origin) {
-            let _ = write!(text, " (set in {origin})");
-        }
-    }
-    one_line(text)
-}
-
-/// Control characters in names or causes must not forge further lines or move the cursor.
-fn one_line(text: String) -> String {
-    if !text.chars().any(char::is_control) {
-        return text;
-    }
-    let mut clean = String::with_capacity(text.len() + 8);
-    for c in text.chars() {
-        match c {
-            '\n' | '\r' | '\t' => clean.push(' '),
-            c if c.is_control() => clean.extend(c.escape_default()),
-            c => clean.push(c),
-        }
-    }
-    clean
-}
-
 /// Prints `PROG: NAME: TEXT` and the hint on standard error.
 pub fn print(prog: &str, name: Option<&str>, failure: &Failure) {
     if failure.kind != Kind::Said {
@@ -156,53 +119,4 @@ pub fn stderr_line(text: &str) {
 /// Text of several lines on standard error: help.
 pub fn stderr_text(text: &str) {
     let _ = std::io::stderr().write_all(text.as_bytes());
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::sys::SysError;
-    use crate::util::blame::Origin;
-
-    #[derive(Debug, thiserror::Error)]
-    #[error("mounting {what}")]
-    struct Mounting {
-        what: &'static str,
-        origin: Option<Origin>,
-        #[source]
-        cause: SysError,
-    }
-
-    impl Explain for Mounting {
-        fn origin(&self) -> Option<&Origin> {
-            self.origin.as_ref()
-        }
-        fn hint(&self) -> Option<String> {
-            Some("umount it first".into())
-        }
-    }
-
-    #[test]
-    fn a_sentence_has_object_cause_errno_and_origin() {
-        let cause = SysError::new("mount", "proc, \"/x/proc\"", libc_eperm());
-        let mut error = Mounting { what: "/proc", origin: None, cause };
-        assert_eq!(
-            sentence(&error),
-            "mounting /proc: mount(proc, \"/x/proc\"): Operation not permitted (EPERM)"
-        );
-        error.origin = Some(Origin { file: std::path::Path::new("/c/config").into(), line: 7 });
-        let failure = Failure::from(error);
-        assert!(failure.text().ends_with("(EPERM) (set in /c/config:7)"));
-        assert_eq!(failure.hint_text(), Some("umount it first"));
-        assert_eq!(failure.exit_status(), 1);
-    }
-
-    #[test]
-    fn a_name_cannot_forge_a_second_line() {
-        assert_eq!(one_line("a\nhint: rm -rf \u{1b}[2J".into()), "a hint: rm -rf \\u{1b}[2J");
-    }
-
-    fn libc_eperm() -> i32 {
-        1
-    }
 }

@@ -17,10 +17,10 @@ pub fn human(bytes: u64) -> String {
     format!("{}.{hundredths:02} {name}", bytes / unit)
 }
 
-/// Nanoseconds as `0.01 seconds`.
+/// Nanoseconds as `0.01 seconds`, rounded.
 pub fn cpu_seconds(nanoseconds: u64) -> String {
-    let hundredths = (nanoseconds % 1_000_000_000) / 10_000_000;
-    format!("{}.{hundredths:02} seconds", nanoseconds / 1_000_000_000)
+    let hundredths = nanoseconds.saturating_add(5_000_000) / 10_000_000;
+    format!("{}.{:02} seconds", hundredths / 100, hundredths % 100)
 }
 
 /// Bytes as `1.14MB`: what lxc-ls calls MB are units of 1048576, rounded.
@@ -45,7 +45,8 @@ mod tests {
     #[test]
     fn times_and_megabytes() {
         assert_eq!(cpu_seconds(12_345_678), "0.01 seconds");
-        assert_eq!(cpu_seconds(61_990_000_000), "61.99 seconds");
+        assert_eq!(cpu_seconds(15_031_747), "0.02 seconds");
+        assert_eq!(cpu_seconds(61_999_999_999), "62.00 seconds");
         assert_eq!(megabytes(0), "0.00MB");
         assert_eq!(megabytes(1 << 20), "1.00MB");
         assert_eq!(megabytes(1_196_032), "1.14MB");

@@ -12,8 +12,10 @@ pub struct Table {
 pub struct Column {
     /// Its header.
     pub header: &'static str,
-    /// Which side the cells lean to. Headers always lean left.
+    /// Which side the cells lean to. Headers and the dash for "nothing" always lean left.
     pub align: Align,
+    /// The least width.
+    pub min: usize,
 }
 
 /// Where a cell leans.
@@ -44,7 +46,11 @@ impl Table {
             .enumerate()
             .map(|(n, column)| {
                 let cells = self.rows.iter().filter_map(|row| row.get(n));
-                cells.map(|cell| width(cell)).chain([width(column.header)]).max().unwrap_or(0)
+                cells
+                    .map(|cell| width(cell))
+                    .chain([width(column.header), column.min])
+                    .max()
+                    .unwrap_or(0)
             })
             .collect();
         let mut lines = Vec::with_capacity(self.rows.len() + 1);
@@ -56,7 +62,8 @@ impl Table {
         for row in &self.rows {
             let mut line = String::new();
             for ((cell, column), &wide) in row.iter().zip(&self.columns).zip(&widths) {
-                pad(&mut line, cell, wide, column.align);
+                let align = if cell == "-" { Align::Left } else { column.align };
+                pad(&mut line, cell, wide, align);
             }
             lines.push(line);
         }
@@ -88,11 +95,11 @@ mod tests {
     #[test]
     fn cells_are_as_wide_as_the_widest() {
         let mut table = Table::new(vec![
-            Column { header: "NAME", align: Align::Left },
-            Column { header: "RAM", align: Align::Right },
+            Column { header: "NAME", align: Align::Left, min: 0 },
+            Column { header: "RAM", align: Align::Right, min: 0 },
         ]);
         table.row(vec!["web".into(), "1.14MB".into()]);
         table.row(vec!["database".into(), "-".into()]);
-        assert_eq!(table.lines(), ["NAME     RAM    ", "web      1.14MB ", "database      - "]);
+        assert_eq!(table.lines(), ["NAME     RAM    ", "web      1.14MB ", "database -      "]);
     }
 }

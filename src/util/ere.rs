@@ -40,12 +40,12 @@ const MAX_DEPTH: usize = 200;
 const MAX_REPEAT: u32 = 255;
 
 /// A compiled pattern.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Ere {
     steps: Vec<Step>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Step {
     /// Consumes one character that the set holds.
     Take(Set),

@@ -4,6 +4,7 @@ pub mod blame;
 pub mod captab;
 pub mod ere;
 pub mod name;
+pub mod sentence;
 pub mod sha1;
 pub mod signames;
 pub mod time;

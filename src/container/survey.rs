@@ -1,0 +1,261 @@
+//! Many containers at once, for lists: which there are, and of each only what is wanted. No fork
+//! per container; monitors are asked before any network namespace is entered.
+
+use super::Container;
+use super::info::{self, Meter, Networks, State};
+use super::nested;
+use crate::cgroup::stat::Memory;
+use crate::control::client::Client;
+use crate::sys::SysError;
+use crate::util::ere::Ere;
+use crate::util::sentence::sentence;
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+/// Which containers are meant. All conditions have to hold.
+#[derive(Clone, Debug, Default)]
+pub struct Scope {
+    /// Only those with a monitor.
+    pub only_active: bool,
+    /// Only those with a config file.
+    pub only_defined: bool,
+    /// Only in these states.
+    pub states: Option<States>,
+    /// Only names that match.
+    pub filter: Option<Ere>,
+    /// Only members of all these groups.
+    pub groups: Vec<String>,
+    /// How many levels of containers within containers to go down.
+    pub nesting: u32,
+}
+
+/// Conditions on the state; those that are set have to hold together, as in LXC.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct States {
+    /// Not stopped; a frozen one runs.
+    pub running: bool,
+    /// Frozen.
+    pub frozen: bool,
+    /// Stopped.
+    pub stopped: bool,
+}
+
+impl States {
+    fn hold(self, state: Option<State>) -> bool {
+        let Some(state) = state else { return false };
+        (!self.running || state != State::Stopped)
+            && (!self.frozen || state == State::Frozen)
+            && (!self.stopped || state == State::Stopped)
+    }
+}
+
+/// What is to be found out of each.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wanted {
+    /// State and init's pid.
+    pub state: bool,
+    /// The settings of its config.
+    pub config: bool,
+    /// Memory in use.
+    pub memory: bool,
+    /// Names of its interfaces.
+    pub interfaces: bool,
+    /// Its addresses.
+    pub addresses: bool,
+}
+
+impl Wanted {
+    /// Everything.
+    pub const ALL: Self =
+        Self { state: true, config: true, memory: true, interfaces: true, addresses: true };
+
+    fn network(self) -> bool {
+        self.interfaces || self.addresses
+    }
+
+    fn live(self) -> bool {
+        self.state || self.memory || self.network()
+    }
+}
+
+/// A container that was found.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Found {
+    /// 0, or how deep in other containers.
+    pub level: u32,
+    /// The containers that it is in, outermost first.
+    pub parents: Vec<String>,
+    /// Its name.
+    pub name: String,
+    /// Its state, if asked for and known.
+    pub state: Option<State>,
+    /// Init's pid, as its monitor says.
+    pub pid: Option<i32>,
+    /// Memory.
+    pub memory: Memory,
+    /// Out of its config; `None` if not asked for or not readable.
+    pub settings: Option<Settings>,
+    /// Names of interfaces.
+    pub interfaces: Vec<String>,
+    /// Addresses.
+    pub addresses: Vec<IpAddr>,
+    /// What could not be found out, in sentences.
+    pub problems: Vec<String>,
+    /// The config is there and cannot be understood.
+    pub broken: bool,
+}
+
+/// What lists show of a config.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// `lxc.start.auto`.
+    pub autostart: bool,
+    /// `lxc.group`.
+    pub groups: Vec<String>,
+    /// It has `lxc.idmap`.
+    pub unprivileged: bool,
+}
+
+impl Found {
+    /// `outer/inner/name`.
+    pub fn path(&self) -> String {
+        let mut path = String::new();
+        for parent in &self.parents {
+            path.push_str(parent);
+            path.push('/');
+        }
+        path + &self.name
+    }
+
+    /// True if its config cannot be understood.
+    pub fn is_broken(&self) -> bool {
+        self.broken
+    }
+}
+
+/// Continues in a sealed copy of this program, before it enters containers: their root could
+/// otherwise write to the host's binary through /proc/PID/exe (CVE-2019-5736).
+pub fn seal(prog: &str) -> Result<(), SysError> {
+    crate::sys::sealed::ensure(prog)
+}
+
+/// Surveys the containers of a path, in the order of their names, each followed by those in it.
+///
+/// # Errors
+/// The container path cannot be read. What fails for one container is in its `problems`.
+pub fn survey(lxcpath: &Path, scope: &Scope, wanted: Wanted) -> Result<Vec<Found>, SysError> {
+    let (all, active) = names(lxcpath, scope)?;
+    let mut meter = Meter::default();
+    let mut found = Vec::new();
+    let mut namespaces: Vec<(usize, OwnedFd)> = Vec::new();
+    for name in all {
+        if scope.filter.as_ref().is_some_and(|filter| !filter.is_match(&name)) {
+            continue;
+        }
+        let Ok(container) = Container::new(lxcpath.to_owned(), &name) else { continue };
+        if scope.only_defined && !container.is_defined() {
+            continue;
+        }
+        let mut one = Found { name, state: Some(State::Stopped), ..Found::default() };
+        let client = active.contains(&one.name).then(|| container.client());
+        if let Some(client) = client.as_ref().filter(|_| wanted.live() || scope.nesting > 0) {
+            ask(&mut one, client);
+        }
+        if scope.states.is_some_and(|states| !states.hold(one.state)) {
+            continue;
+        }
+        if wanted.config {
+            read_settings(&mut one, &container);
+        }
+        let member = |group| one.settings.as_ref().is_some_and(|s| s.groups.contains(group));
+        if !scope.groups.iter().all(member) {
+            continue;
+        }
+        if let (Some(client), Some(pid)) = (&client, one.pid) {
+            if wanted.memory {
+                one.memory = meter.memory(client);
+            }
+            if wanted.network() {
+                namespaces.extend(info::network_of(pid).map(|netns| (found.len(), netns)));
+            }
+        }
+        found.push(one);
+    }
+    read_networks(&mut found, &namespaces, wanted)?;
+    if scope.nesting > 0 {
+        found = nested::descend(lxcpath, found, scope, wanted);
+    }
+    Ok(found)
+}
+
+/// The names to look at, and which of them have a monitor.
+fn names(lxcpath: &Path, scope: &Scope) -> Result<(BTreeSet<String>, BTreeSet<String>), SysError> {
+    // A stopped system (a rootfs that is looked into) has no table of sockets.
+    let active: BTreeSet<String> = info::active(lxcpath).unwrap_or_default().into_iter().collect();
+    if scope.only_active {
+        return Ok((active.clone(), active));
+    }
+    let mut all = active.clone();
+    all.extend(super::list::defined(lxcpath)?);
+    Ok((all, active))
+}
+
+fn ask(one: &mut Found, client: &Client) {
+    match client.status() {
+        Ok(status) => {
+            one.state = Some(status.state);
+            one.pid = status.init_pid;
+        }
+        Err(e) => {
+            one.state = None;
+            one.problems.push(sentence(&e));
+        }
+    }
+}
+
+fn read_settings(one: &mut Found, container: &Container) {
+    if !container.is_defined() {
+        one.settings = Some(Settings::default());
+        return;
+    }
+    match container.load() {
+        Ok(loaded) => {
+            one.settings = Some(Settings {
+                autostart: loaded.config.start.auto,
+                unprivileged: !loaded.config.idmap.is_empty(),
+                groups: loaded.config.groups,
+            });
+        }
+        Err(e) => {
+            one.broken = true;
+            one.problems.push(sentence(&e));
+        }
+    }
+}
+
+fn read_networks(
+    found: &mut [Found],
+    namespaces: &[(usize, OwnedFd)],
+    wanted: Wanted,
+) -> Result<(), SysError> {
+    if namespaces.is_empty() {
+        return Ok(());
+    }
+    let Some(mut networks) = Networks::new() else { return Ok(()) };
+    for (at, netns) in namespaces {
+        let Some(one) = found.get_mut(*at) else { continue };
+        if wanted.interfaces {
+            one.interfaces = networks.interfaces(netns);
+            one.interfaces.sort();
+        }
+        if wanted.addresses {
+            one.addresses = networks.addresses(netns);
+        }
+    }
+    networks.finish().map_err(|e| {
+        log::error!("{e}");
+        SysError::new("setns", "the own network namespace", crate::sys::errno::EIO)
+    })
+}
