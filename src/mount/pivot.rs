@@ -43,13 +43,11 @@ fn propagate_as_asked(plan: &MountPlan, root: &Root) -> SysResult<()> {
         let Some(propagation) = options.attrs.propagation else { continue };
         // What is not there was optional.
         let Ok(mounted) = root.resolve(target, Lookup::NoSymlinks) else { continue };
-        if target.as_os_str().is_empty() || sysmount::is_mount_root(mounted.as_fd(), root.fd())? {
-            let reach = options.propagation_reach.unwrap_or(Reach::One);
-            match sysmount::propagate_fd(mounted.as_fd(), propagation, reach) {
-                // Not a mount after all: see is_mount_root for kernels before 5.8.
-                Err(e) if e.is(errno::EINVAL) => {}
-                result => result?,
-            }
+        let reach = options.propagation_reach.unwrap_or(Reach::One);
+        match sysmount::propagate_fd(mounted.as_fd(), propagation, reach) {
+            // Not a mount, for it was optional.
+            Err(e) if e.is(errno::EINVAL) => {}
+            result => result?,
         }
     }
     Ok(())

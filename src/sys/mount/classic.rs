@@ -132,8 +132,12 @@ pub fn remount_bind(mount: BorrowedFd<'_>, attrs: u64) -> Result<()> {
     change(mount, flags).map_err(|e| SysError::new("mount", "MS_REMOUNT | MS_BIND", e.errno))
 }
 
-/// Gives the mount whose root `mount` is a propagation (`MS_SHARED` and so on).
+/// Gives the mount whose root `mount` is a propagation (`MS_SHARED` and so on). For a directory
+/// this works without /proc: after pivot_root there is none to trust.
 pub(super) fn change(mount: BorrowedFd<'_>, flags: u64) -> Result<()> {
+    if path::facts(mount)?.is_dir() {
+        return in_dir(mount, || raw_mount(c"", c".", "", flags, ""));
+    }
     let links = path::self_fd_dir()?;
     let at = number(mount);
     in_dir(links.as_fd(), || raw_mount(c"", &at, "", flags, ""))
