@@ -30,6 +30,7 @@ macro_rules! applets {
 applets! {
     attach
     config
+    console
     create
     execute
     freeze

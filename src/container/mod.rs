@@ -1,6 +1,7 @@
 //! A named container below a container path: where its files are, loading and locking it,
 //! enumerating, and the life-cycle verbs that are not a start.
 
+pub mod console;
 pub mod create;
 pub mod destroy;
 pub mod info;

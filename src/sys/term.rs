@@ -232,13 +232,12 @@ pub struct RawMode {
 
 impl RawMode {
     /// Switches the terminal `fd` to raw mode: no echo, no line editing, no signals from keys,
-    /// bytes pass unchanged. As LXC's `lxc_setup_tios` output processing stays as it was.
+    /// bytes pass unchanged in both directions, for the inner terminal has treated them already.
     pub fn enter(fd: BorrowedFd<'_>) -> Result<Self> {
         let fd = fd.try_clone_to_owned().at("fcntl", || "F_DUPFD_CLOEXEC")?;
         let old = rustix::termios::tcgetattr(&fd).at("tcgetattr", || "")?;
         let mut new = old.clone();
         new.make_raw();
-        new.output_modes = old.output_modes;
         rustix::termios::tcsetattr(&fd, OptionalActions::Flush, &new).at("tcsetattr", || "")?;
         Ok(Self { fd, old })
     }
