@@ -32,6 +32,7 @@ applets! {
     config
     console
     create
+    destroy
     execute
     freeze
     info

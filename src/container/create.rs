@@ -1,9 +1,10 @@
 //! Making a container: directory, config, root file system, template; undone whole when any of it
 //! fails, also by a signal. A kill -9 leaves the unlocked marker, by which the next tool knows.
 
+use super::Container;
+use super::destroy::{self, DestroyError};
 use super::lock::{Lock, LockError, Partial, partial};
 use super::template::{Interrupts, Mapped, Run, Template, TemplateError, run};
-use super::{Container, destroy};
 use crate::config::document::{self, Loaded};
 use crate::config::embedded::DEFAULT_CONF;
 use crate::config::keys::Options;
@@ -12,6 +13,7 @@ use crate::idmap::{IdMap, IdMapError, Writer, plan_writer, user_namespace};
 use crate::sys::lock::{Wait, create_marker};
 use crate::sys::{SysError, cred, dirs, errno, fd};
 use crate::util::blame::Explain;
+use crate::util::sentence::sentence;
 use crate::util::sha1;
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
@@ -71,6 +73,9 @@ pub enum CreateError {
     /// The template.
     #[error(transparent)]
     Template(#[from] TemplateError),
+    /// The rest of an aborted creation cannot be removed.
+    #[error("removing what an aborted lxc-create left")]
+    Rest(#[from] DestroyError),
     /// Waiting for signals.
     #[error("preparing for signals")]
     Signals(#[source] SysError),
@@ -84,6 +89,7 @@ impl Explain for CreateError {
             Self::Config(e) => e.errno(),
             Self::IdMap(e) => e.errno(),
             Self::Template(e) => e.errno(),
+            Self::Rest(e) => e.errno(),
             Self::Exists | Self::InProgress | Self::NoRootfs { .. } | Self::NoFreeId => None,
         }
     }
@@ -104,6 +110,7 @@ impl Explain for CreateError {
             Self::Config(e) => e.hint(),
             Self::IdMap(e) => e.hint(),
             Self::Template(e) => e.hint(),
+            Self::Rest(e) => e.hint(),
             _ => None,
         }
     }
@@ -186,8 +193,7 @@ fn clear_the_way(container: &Container) -> Result<(), CreateError> {
         Partial::Running => Err(CreateError::InProgress),
         Partial::Aborted => {
             log::info!("removing what an aborted lxc-create left in {:?}", container.dir());
-            let removed = crate::sys::rmtree::remove(&container.dir());
-            removed.map_err(|mut errors| made(&container.dir(), errors.remove(0)))
+            Ok(destroy::remove_tree(&container.dir())?)
         }
         Partial::None if dirs::exists(&container.config_file()) => Err(CreateError::Exists),
         Partial::None => Ok(()),
@@ -389,10 +395,8 @@ impl Undo {
 impl Drop for Undo {
     fn drop(&mut self) {
         for path in self.created.iter().rev() {
-            if let Err(errors) = destroy::remove_tree(path) {
-                for e in errors {
-                    log::error!("undoing the creation: {e}");
-                }
+            if let Err(e) = destroy::remove_tree(path) {
+                log::error!("undoing the creation: {}", sentence(&e));
             }
         }
     }

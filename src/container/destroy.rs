@@ -1,9 +1,367 @@
-//! Removing a container.
+//! Removing a container: nothing is touched before every reason against it has been looked for.
 
-use crate::sys::SysError;
-use std::path::Path;
+use super::lock::{Lock, LockError, Partial, partial};
+use super::{Container, depends, power};
+use crate::config::{Config, ConfigError, HookKind, Origin};
+use crate::control::client::ClientError;
+use crate::control::state::State;
+use crate::hook::{self, HookContext, HookError};
+use crate::storage::{self, Backend, StorageError, dir::Dir};
+use crate::sys::lock::Wait;
+use crate::sys::{SysError, dirs, errno};
+use crate::util::blame::Explain;
+use std::path::{Path, PathBuf};
 
-/// Removes a directory tree or a file, whatever is in it.
-pub(super) fn remove_tree(path: &Path) -> Result<(), Vec<SysError>> {
-    crate::sys::rmtree::remove(path)
+/// How determined the caller is.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// Stop it first; take a broken config as no reason against it.
+    pub force: bool,
+    /// Destroy its snapshots and clones too.
+    pub snapshots: bool,
+}
+
+/// Why the container is still there.
+#[derive(Debug, thiserror::Error)]
+pub enum DestroyError {
+    /// There is none.
+    #[error("container is not defined")]
+    Undefined,
+    /// An lxc-create makes it just now.
+    #[error("another lxc-create is making it just now")]
+    InProgress,
+    /// Others were cloned from it and use its files.
+    #[error("container has clones")]
+    Clones,
+    /// It has snapshots.
+    #[error("container has snapshots")]
+    Snapshots,
+    /// It runs.
+    #[error("container is running")]
+    Running,
+    /// Its root file system holds more than the container.
+    #[error("refusing to remove the root file system {path:?}: {why}")]
+    Rootfs {
+        /// As configured.
+        path: PathBuf,
+        /// What else is there.
+        why: &'static str,
+        /// Where it was configured.
+        origin: Option<Origin>,
+    },
+    /// The list of clones.
+    #[error("reading which containers depend on it")]
+    Dependents(#[source] SysError),
+    /// Its directory.
+    #[error("removing {0:?}")]
+    Directory(PathBuf, #[source] SysError),
+    /// The lock.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The config.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Its monitor.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// Stopping it.
+    #[error(transparent)]
+    Power(#[from] power::PowerError),
+    /// A destroy hook said no.
+    #[error(transparent)]
+    Hook(#[from] HookError),
+    /// Its storage.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+impl Explain for DestroyError {
+    fn errno(&self) -> Option<i32> {
+        match self {
+            Self::Dependents(e) | Self::Directory(_, e) => Some(e.errno),
+            Self::Lock(e) => e.errno(),
+            Self::Config(e) => e.errno(),
+            Self::Client(e) => e.errno(),
+            Self::Power(e) => e.errno(),
+            Self::Hook(e) => e.errno(),
+            Self::Storage(e) => e.errno(),
+            _ => None,
+        }
+    }
+
+    fn origin(&self) -> Option<&Origin> {
+        match self {
+            Self::Rootfs { origin, .. } => origin.as_ref(),
+            Self::Config(e) => e.origin(),
+            Self::Hook(e) => e.origin(),
+            Self::Storage(e) => e.origin(),
+            _ => None,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Undefined => Some("lxc-ls lists what there is".into()),
+            Self::Clones | Self::Snapshots => Some("-s destroys them too".into()),
+            Self::Running => Some("-f stops it first".into()),
+            Self::Config(_) => {
+                Some("mend the line, or use -f to remove the container's directory as it is".into())
+            }
+            Self::Lock(e) => e.hint(),
+            Self::Client(e) => e.hint(),
+            Self::Power(e) => e.hint(),
+            Self::Hook(e) => e.hint(),
+            Self::Storage(e) => e.hint(),
+            _ => None,
+        }
+    }
+}
+
+/// What happened beside the removal.
+#[derive(Debug, Default)]
+pub struct Destroyed {
+    /// Sentences for the user.
+    pub notes: Vec<String>,
+}
+
+/// Destroys a container.
+///
+/// # Errors
+/// In LXC's order: it is not there, has clones, has snapshots, runs; then what fails on the way.
+pub fn destroy(container: &Container, options: Options) -> Result<Destroyed, DestroyError> {
+    let state = container.client().state()?;
+    if state == State::Stopped {
+        match partial(container).map_err(|e| DestroyError::Directory(container.dir(), e))? {
+            Partial::Running => return Err(DestroyError::InProgress),
+            Partial::Aborted => {
+                let lock = Lock::acquire(container, Wait::No)?;
+                remove_tree(&container.dir())?;
+                lock.remove();
+                return Ok(Destroyed::default());
+            }
+            Partial::None if !container.is_defined() => return Err(DestroyError::Undefined),
+            Partial::None => {}
+        }
+    }
+    let mut done = Destroyed::default();
+    destroy_dependents(container, options, &mut done)?;
+    if state != State::Stopped {
+        if !options.force {
+            return Err(DestroyError::Running);
+        }
+        power::kill(container)?;
+    }
+    // Not before: the monitor of an ephemeral container takes it to destroy it at its end.
+    let lock = Lock::acquire(container, Wait::Yes)?;
+    if dirs::exists(&container.dir()) {
+        remove(container, options, &mut done)?;
+    }
+    if !dirs::exists(&container.dir()) {
+        lock.remove();
+    }
+    Ok(done)
+}
+
+/// Destroys an ephemeral container whose init has ended; for its monitor.
+///
+/// # Errors
+/// As [`destroy`]; that somebody else has destroyed it is none.
+pub fn destroy_ended(container: &Container) -> Result<(), DestroyError> {
+    let lock = Lock::acquire(container, Wait::Yes)?;
+    if dirs::exists(&container.dir()) {
+        remove(container, Options::default(), &mut Destroyed::default())?;
+    }
+    if !dirs::exists(&container.dir()) {
+        lock.remove();
+    }
+    Ok(())
+}
+
+/// Clones and snapshots: refused, or with `-s` destroyed first.
+fn destroy_dependents(
+    container: &Container,
+    options: Options,
+    done: &mut Destroyed,
+) -> Result<(), DestroyError> {
+    if depends::has_clones(container) {
+        if !options.snapshots {
+            return Err(DestroyError::Clones);
+        }
+        for clone in depends::clones(container).map_err(DestroyError::Dependents)? {
+            if clone.is_defined() && clone != *container {
+                done.notes.extend(destroy(&clone, options)?.notes);
+            }
+        }
+    }
+    let snaps = container.snaps_dir();
+    // An empty directory is removed on the way, as in LXC.
+    match dirs::remove_empty(&snaps) {
+        Ok(()) => return Ok(()),
+        Err(e) if e.is(errno::ENOENT) => return Ok(()),
+        Err(_) if !options.snapshots => return Err(DestroyError::Snapshots),
+        Err(_) => {}
+    }
+    for name in dirs::names(&snaps).map_err(|e| DestroyError::Directory(snaps.clone(), e))? {
+        let snapshot = name.to_str().and_then(|name| Container::new(snaps.clone(), name).ok());
+        if let Some(snapshot) = snapshot.filter(Container::is_defined) {
+            done.notes.extend(destroy(&snapshot, options)?.notes);
+        }
+    }
+    remove_tree(&snaps)
+}
+
+/// Hooks, dependencies, storage, directory: the order of LXC.
+fn remove(
+    container: &Container,
+    options: Options,
+    done: &mut Destroyed,
+) -> Result<(), DestroyError> {
+    let config = match container.load() {
+        Ok(loaded) => Some(loaded.config),
+        Err(e) if options.force => {
+            done.notes.push(format!(
+                "{e}; its hooks were not run, and a root file system outside of {:?} stays",
+                container.dir()
+            ));
+            None
+        }
+        Err(e) => return Err(e.into()),
+    };
+    if let Some(config) = &config {
+        let rootfs = removable_rootfs(container, config)?;
+        let context = HookContext::new(config, container.name(), Some(&container.config_file()));
+        hook::run(HookKind::Destroy, config.hooks(HookKind::Destroy), &context, &[])?;
+        if !config.rootfs.managed {
+            done.notes
+                .push("lxc.rootfs.managed = 0: root file system and configuration are left".into());
+            return Ok(());
+        }
+        depends::forget(container).map_err(DestroyError::Dependents)?;
+        if let Some(rootfs) = rootfs {
+            rootfs.destroy()?;
+        }
+    }
+    remove_tree(&container.dir())
+}
+
+/// The storage to remove; `None` when there is none. A root file system that also holds this
+/// container's directory, or the host, is not a container's own.
+fn removable_rootfs(
+    container: &Container,
+    config: &Config,
+) -> Result<Option<Box<dyn Backend>>, DestroyError> {
+    if !config.rootfs.managed {
+        return Ok(None);
+    }
+    let Some(backend) = storage::open(config)? else { return Ok(None) };
+    if backend.kind() == storage::Kind::Dir {
+        let path = backend.path();
+        let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let own = std::fs::canonicalize(container.dir()).unwrap_or_else(|_| container.dir());
+        let why = match () {
+            () if real == Path::new("/") => Some("it is the host's"),
+            () if own.starts_with(&real) && own != real => Some("the container path is in it"),
+            () => None,
+        };
+        if let Some(why) = why {
+            let origin = config.origin("lxc.rootfs.path").cloned();
+            return Err(DestroyError::Rootfs { path: path.to_owned(), why, origin });
+        }
+    }
+    Ok(Some(backend))
+}
+
+/// Removes a tree or a file, never through a link or into another file system.
+pub(super) fn remove_tree(path: &Path) -> Result<(), DestroyError> {
+    match Dir::new(path.to_owned(), None).destroy() {
+        Err(StorageError::Destroy { path, source }) => Err(DestroyError::Directory(path, source)),
+        other => Ok(other?),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn container(dir: &Path, config: &str) -> Container {
+        let container = Container::new(dir.join("lxc"), "c1").unwrap();
+        fs::create_dir_all(container.rootfs_dir()).unwrap();
+        fs::write(container.config_file(), config).unwrap();
+        container
+    }
+
+    fn remove_with(container: &Container, options: Options) -> Result<Destroyed, DestroyError> {
+        let mut done = Destroyed::default();
+        destroy_dependents(container, options, &mut done)?;
+        remove(container, options, &mut done).map(|()| done)
+    }
+
+    #[test]
+    fn storage_and_directory_go() {
+        let temp = tempfile::tempdir().unwrap();
+        let elsewhere = temp.path().join("elsewhere");
+        fs::create_dir_all(elsewhere.join("etc")).unwrap();
+        let line = format!("lxc.rootfs.path = dir:{}\n", elsewhere.display());
+        let container = container(temp.path(), &line);
+        remove_with(&container, Options::default()).unwrap();
+        assert!(!container.dir().exists() && !elsewhere.exists());
+    }
+
+    #[test]
+    fn what_is_not_managed_stays() {
+        let temp = tempfile::tempdir().unwrap();
+        let container = container(temp.path(), "lxc.rootfs.managed = 0\n");
+        let done = remove_with(&container, Options::default()).unwrap();
+        assert!(container.is_defined() && done.notes.len() == 1);
+    }
+
+    #[test]
+    fn a_rootfs_around_the_container_is_refused() {
+        let temp = tempfile::tempdir().unwrap();
+        for rootfs in [temp.path(), Path::new("/")] {
+            let line = format!("lxc.rootfs.path = dir:{}\n", rootfs.display());
+            let container = container(temp.path(), &line);
+            let error = remove_with(&container, Options::default()).unwrap_err();
+            assert!(matches!(error, DestroyError::Rootfs { .. }), "{error}");
+            assert!(container.is_defined());
+        }
+    }
+
+    #[test]
+    fn snapshots_and_clones_are_reasons_against_it() {
+        let temp = tempfile::tempdir().unwrap();
+        let container = container(temp.path(), "");
+        fs::create_dir(container.snaps_dir()).unwrap();
+        fs::create_dir(container.snaps_dir().join("snap0")).unwrap();
+        let error = remove_with(&container, Options::default()).unwrap_err();
+        assert!(matches!(error, DestroyError::Snapshots));
+        fs::write(container.dir().join("lxc_snapshots"), "").unwrap();
+        let error = remove_with(&container, Options::default()).unwrap_err();
+        assert!(matches!(error, DestroyError::Clones));
+        remove_with(&container, Options { snapshots: true, ..Options::default() }).unwrap();
+        assert!(!container.dir().exists());
+    }
+
+    #[test]
+    fn a_broken_config_needs_force() {
+        let temp = tempfile::tempdir().unwrap();
+        let container = container(temp.path(), "lxc.nonsense = 1\n");
+        let error = remove_with(&container, Options::default()).unwrap_err();
+        assert!(matches!(error, DestroyError::Config(_)));
+        let forced = remove_with(&container, Options { force: true, ..Options::default() });
+        assert_eq!(forced.unwrap().notes.len(), 1);
+        assert!(!container.dir().exists());
+    }
+
+    #[test]
+    fn a_hook_can_refuse() {
+        let temp = tempfile::tempdir().unwrap();
+        let container = container(temp.path(), "lxc.hook.destroy = /bin/false\n");
+        assert!(matches!(
+            remove_with(&container, Options::default()).unwrap_err(),
+            DestroyError::Hook(_)
+        ));
+        assert!(container.is_defined());
+    }
 }

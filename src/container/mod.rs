@@ -3,6 +3,7 @@
 
 pub mod console;
 pub mod create;
+pub mod depends;
 pub mod destroy;
 pub mod info;
 pub mod list;
@@ -76,9 +77,12 @@ impl Container {
         self.dir().join("rootfs")
     }
 
-    /// `LXCPATH/NAME/snaps`.
+    /// `LXCPATH/NAME/snaps`, or `LXCPATHsnaps/NAME` where LXC 1 made that.
     pub fn snaps_dir(&self) -> PathBuf {
-        self.dir().join("snaps")
+        let mut old = self.lxcpath.clone().into_os_string();
+        old.push("snaps");
+        let old = PathBuf::from(old).join(&self.name);
+        if old.is_dir() { old } else { self.dir().join("snaps") }
     }
 
     /// Reads its configuration.

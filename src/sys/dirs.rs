@@ -109,3 +109,25 @@ pub fn unlink(path: &Path) -> Result<()> {
 pub fn chroot_here() -> Result<()> {
     rustix::process::chroot(".").at("chroot", || ".")
 }
+
+/// Removes an empty directory.
+pub fn remove_empty(path: &Path) -> Result<()> {
+    fs::remove_dir(path).at("rmdir", || format!("{path:?}"))
+}
+
+/// Replaces a file's content: written beside it, synced, renamed over it.
+pub fn replace_file(path: &Path, bytes: &[u8]) -> Result<()> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut name = path.file_name().unwrap_or_default().to_os_string();
+    name.push(".new");
+    let fresh = path.with_file_name(name);
+    let operand = || format!("{fresh:?}");
+    let _ = fs::remove_file(&fresh);
+    let mut options = fs::OpenOptions::new();
+    let mut file =
+        options.write(true).create_new(true).mode(0o640).open(&fresh).at("open", operand)?;
+    file.write_all(bytes).at("write", operand)?;
+    file.sync_all().at("fsync", operand)?;
+    fs::rename(&fresh, path).at("rename", || format!("{fresh:?}, {path:?}"))
+}

@@ -23,7 +23,6 @@ pub mod probe;
 pub mod process;
 pub mod procfs;
 pub mod random;
-pub mod rmtree;
 pub mod sealed;
 pub mod seccomp;
 pub mod sibling;

@@ -1,0 +1,37 @@
+//! lxc-destroy.
+
+use super::Applet;
+use crate::container::Container;
+use crate::container::destroy::{self, Options};
+use crate::ui::args::{flag, shared};
+use crate::ui::{Context, Failure};
+use clap::{ArgMatches, Command};
+use std::process::ExitCode;
+
+/// The registry's entry.
+pub const APPLET: Applet = Applet {
+    name: "lxc-destroy",
+    about: "removes a container and its root file system",
+    command,
+    run,
+};
+
+fn command() -> Command {
+    shared(
+        Command::new(APPLET.name)
+            .arg(flag("force", "force").short('f').help("stop it first if it runs"))
+            .arg(
+                flag("snapshots", "snapshots")
+                    .short('s')
+                    .help("also destroy its snapshots and the clones that depend on it"),
+            ),
+    )
+}
+
+fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
+    let container = Container::new(ctx.lxcpath.clone(), ctx.name())?;
+    let [force, snapshots] = ["force", "snapshots"].map(|id| matches.get_flag(id));
+    let done = destroy::destroy(&container, Options { force, snapshots })?;
+    done.notes.iter().for_each(|note| ctx.warn(note));
+    Ok(ExitCode::SUCCESS)
+}
