@@ -1,7 +1,7 @@
 //! The mounts of a container: a pure plan, and the steps that carry it out in the child.
 //!
 //! [`plan::plan`] turns the configuration into a [`MountPlan`]; the steps below it are called by
-//! the child in the order in which they stand in [`setup`] (LXC's `lxc_setup`). Every target below
+//! the child in the order in which they are listed there (LXC's `lxc_setup`). Every target below
 //! the root file system is opened once, without following links, and mounted on by descriptor.
 //! `fd.rs` has the mount primitives with the new API, `legacy.rs` those of kernels before 5.12.
 
