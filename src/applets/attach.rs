@@ -5,12 +5,11 @@ use crate::config::document::{self, Loaded};
 use crate::config::keys::Options as ConfigOptions;
 use crate::config::{Arch, ConfigError, value};
 use crate::container::Container;
-use crate::runtime::attach::{self, Elevated, EnvRules, Options};
+use crate::runtime::attach::{self, AttachError, Attachment, Elevated, EnvRules, Options};
 use crate::sys::errno;
 use crate::sys::prctl::Personality;
 use crate::ui::args::{self, flag, get, get_text, rest, shared};
 use crate::ui::{Context, Failure};
-use crate::util::blame::Explain;
 use clap::builder::OsStringValueParser;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use std::ffi::{OsStr, OsString};
@@ -75,6 +74,7 @@ fn command() -> Command {
 fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let options = options(ctx, matches)?;
     let container = Container::new(ctx.lxcpath.clone(), ctx.name())?;
+    let attachment = Attachment::open(&ctx.lxcpath, ctx.name()).map_err(failure)?;
     let loaded = match &ctx.rcfile {
         Some(file) => document::load(file, &ConfigOptions::default())?,
         None => match container.load() {
@@ -83,24 +83,19 @@ fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
             loaded => loaded?,
         },
     };
-    let ended = attach::attach(&ctx.lxcpath, ctx.name(), &loaded.config, &options);
-    // Not before: up to there the program may begin anew.
     for warning in &loaded.warnings {
         log::warn!("{warning}");
     }
-    match ended {
-        Ok(how) => {
-            if options.pty_log.is_some() && !attach::has_terminal() {
-                ctx.warn("no log was written: standard input and output are no terminal");
-            }
-            Ok(ExitCode::from(how.exit_code()))
-        }
-        Err(error) => {
-            let status = error.exit_status();
-            debug_assert!(error.errno().is_none_or(|errno| errno > 0));
-            Err(Failure::from(error).status(status))
-        }
+    let how = attachment.run(&loaded.config, &options).map_err(failure)?;
+    if options.pty_log.is_some() && !attach::has_terminal() {
+        ctx.warn("no log was written: standard input and output are no terminal");
     }
+    Ok(ExitCode::from(how.exit_code()))
+}
+
+fn failure(error: AttachError) -> Failure {
+    let status = error.exit_status();
+    Failure::from(error).status(status)
 }
 
 fn options(ctx: &Context, matches: &ArgMatches) -> Result<Options, Failure> {

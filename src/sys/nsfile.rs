@@ -35,3 +35,30 @@ pub fn is_namespace(file: BorrowedFd<'_>, flag: u64) -> Result<bool> {
     // FALLBACK(<4.11): the kernel cannot tell; setns with the flag will.
     if error.is(libc::ENOTTY) { Ok(true) } else { Err(error) }
 }
+
+/// The process of a pidfd as this pid namespace numbers it; `None` when it has ended or is not
+/// visible here.
+pub fn pid_of_pidfd(pidfd: BorrowedFd<'_>) -> Option<super::process::Pid> {
+    let path = format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd());
+    let text = super::fd::read_to_string(path).ok()?;
+    parse_fdinfo(&text)
+}
+
+/// `Pid:` is -1 for an ended process and 0 for an invisible one.
+fn parse_fdinfo(text: &str) -> Option<super::process::Pid> {
+    let number = super::procfs::status_field(text, "Pid")?;
+    number.parse().ok().filter(|&pid| pid > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fdinfo_of_pidfds() {
+        assert_eq!(parse_fdinfo("pos:\t0\nflags:\t02000002\nPid:\t77\nNSpid:\t77\n"), Some(77));
+        for gone in ["Pid:\t-1\n", "Pid:\t0\n", "pos:\t0\n", "Pid:\tx\n"] {
+            assert_eq!(parse_fdinfo(gone), None);
+        }
+    }
+}

@@ -239,7 +239,7 @@ fn load_policy(plan: &AttachPlan, end: &ChildEnd) -> Result<(), Failure> {
 /// a script of /bin/sh; "permission denied" is said only if nothing else was found.
 fn exec(plan: &AttachPlan) -> SysError {
     let mut denied = None;
-    let mut last = None;
+    let mut missing = None;
     for (program, script_argv) in plan.programs.iter().zip(&plan.script_argv) {
         let error = process::exec(program, &plan.argv, &plan.envp);
         match error.errno {
@@ -248,10 +248,13 @@ fn exec(plan: &AttachPlan) -> SysError {
                 return error;
             }
             errno::EACCES => denied = denied.or(Some(error)),
-            errno::ENOENT | errno::ENOTDIR => last = Some(error),
+            errno::ENOENT | errno::ENOTDIR => missing = Some(error),
             _ => return error,
         }
     }
-    let nothing = || SysError::new("execve", "", errno::ENOENT);
-    denied.or(last).unwrap_or_else(nothing)
+    match (denied, missing) {
+        (Some(error), _) => error,
+        (None, Some(error)) if plan.programs.len() == 1 => error,
+        _ => SysError::new("execve", "nowhere in PATH", errno::ENOENT),
+    }
 }

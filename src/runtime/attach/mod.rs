@@ -2,7 +2,8 @@
 //!
 //! `options` says what is asked for, `target` what the container is like, `plan` puts both
 //! together; `child` are the two processes that become the command, `wire` what they tell this
-//! one, `stdio` and `relay` the terminal between. Start reading at [`attach`].
+//! one, `stdio` and `relay` the terminal between. Start reading at
+//! [`Attachment`].
 
 mod child;
 mod env;
@@ -24,6 +25,7 @@ use crate::cgroup::{Base, Layout};
 use crate::config::{Config, IdKind, NsKind};
 use crate::control::client::{Client, ClientError};
 use crate::idmap::{HostId, IdMap};
+use crate::ns::{NsSet, Target};
 use crate::sys::process::{self, Cloned, KillOnDrop, Pid, Wait};
 use crate::sys::procfs::ProcFs;
 use crate::sys::{cred, dirs, sealed};
@@ -34,57 +36,76 @@ use std::path::Path;
 use stdio::{Streams, Terminal};
 use wire::{ChildEnd, Message, ParentEnd};
 
-/// Runs a command in container `name` below `lxcpath` and waits for its end. `config` is the
-/// container's configuration file (or the one to use instead), for the environment, limits and
-/// /proc settings; what confines the container is taken from the container itself.
-///
-/// May execute this program anew from a sealed copy, so nothing that must not happen twice may
-/// have happened before. Standard input, output and error are the command's, see [`stdio`].
-///
-/// # Errors
-/// Anything that keeps the command from running; [`AttachError::exit_status`] is then the status.
-pub fn attach(
-    lxcpath: &Path,
-    name: &str,
-    config: &Config,
-    options: &Options,
-) -> Result<Wait, AttachError> {
-    let client = Client::new(lxcpath, name);
-    let target = target::hold(&client)?;
-    let differing = target::differing(&target)?;
-    let map =
-        if differing.has(NsKind::User) { Some(IdMap::of_process(target.pid())?) } else { None };
-    seal(map.as_ref())?;
-    let proc =
-        ProcFs::open().map_err(|source| AttachError::Process { what: "opening /proc", source })?;
-    let facts = target::facts(&target, differing, &client, config, options, &proc)?;
-    let plan = plan::plan(options, config, facts, std::env::vars_os())?;
+/// A running container that a command can be run in.
+pub struct Attachment {
+    client: Client,
+    target: Target,
+    /// Of init, when its user namespace is not the caller's.
+    map: Option<IdMap>,
+}
 
-    let map = map.filter(|_| plan.join.has(NsKind::User));
-    let streams = Streams::probe();
-    let terminal = match streams.any() {
-        true => Some(stdio::open_terminal(&target, plan.join, streams)?),
-        false => None,
-    };
-    let log = pty_log(options, terminal.as_ref())?;
-    let uid = stdio::host_id(map.as_ref(), IdKind::Uid, plan.uid);
-    stdio::give_to_user(streams, terminal.as_ref().map(|t| t.slave.as_fd()), uid, cred::euid())?;
-    let cgroups = match plan.cgroup {
-        true => Some(cgroups(&client)?),
-        false => None,
-    };
-    let signals = relay::block_signals()
-        .map_err(|source| AttachError::Process { what: "blocking signals", source })?;
-    let hands = Hands {
-        target: &target,
-        cgroups: cgroups.as_ref(),
-        placed: false,
-        proc: plan.limits.has_procs().then_some(&proc),
-        slave: terminal.as_ref().map(|t| t.slave.as_fd()),
-        streams,
-    };
-    let pid = start(&plan, hands, &client, &proc)?;
-    relay::run(pid, &signals, terminal, streams, log)
+impl Attachment {
+    /// Takes hold of container `name` below `lxcpath`.
+    ///
+    /// May execute this program anew from a sealed copy, so it comes before all that must not
+    /// happen twice, and before all that takes time.
+    ///
+    /// # Errors
+    /// The container is not running, or may not be looked at.
+    pub fn open(lxcpath: &Path, name: &str) -> Result<Self, AttachError> {
+        let client = Client::new(lxcpath, name);
+        let target = target::hold(&client)?;
+        let own = Target::own()?;
+        let map = match target.different(&own, NsSet::of(&[NsKind::User]))?.is_empty() {
+            true => None,
+            false => Some(IdMap::of_process(target.pid())?),
+        };
+        seal(map.as_ref())?;
+        Ok(Self { client, target, map })
+    }
+
+    /// Runs a command and waits for its end. `config` is the container's configuration file (or
+    /// the one to use instead), for the environment, limits and /proc settings; what confines the
+    /// container is taken from the container itself. Standard input, output and error are the
+    /// command's, see `stdio`.
+    ///
+    /// # Errors
+    /// Anything that keeps the command from running; [`AttachError::exit_status`] is then the
+    /// status.
+    pub fn run(self, config: &Config, options: &Options) -> Result<Wait, AttachError> {
+        let Self { client, target, map } = self;
+        let proc = ProcFs::open()
+            .map_err(|source| AttachError::Process { what: "opening /proc", source })?;
+        let facts = target::facts(&target, &client, config, options, &proc)?;
+        let plan = plan::plan(options, config, facts, std::env::vars_os())?;
+
+        let map = map.filter(|_| plan.join.has(NsKind::User));
+        let streams = Streams::probe();
+        let terminal = match streams.any() {
+            true => Some(stdio::open_terminal(&target, plan.join, streams)?),
+            false => None,
+        };
+        let log = pty_log(options, terminal.as_ref())?;
+        let slave = || terminal.as_ref().map(|t| t.slave.as_fd());
+        let uid = stdio::host_id(map.as_ref(), IdKind::Uid, plan.uid);
+        stdio::give_to_user(streams, slave(), uid, cred::euid())?;
+        let cgroups = match plan.cgroup {
+            true => Some(cgroups(&client)?),
+            false => None,
+        };
+        let signals = relay::block_signals()
+            .map_err(|source| AttachError::Process { what: "blocking signals", source })?;
+        let hands = Hands {
+            target: &target,
+            cgroups: cgroups.as_ref(),
+            placed: false,
+            proc: plan.limits.has_procs().then_some(&proc),
+            slave: slave(),
+            streams,
+        };
+        let pid = start(&plan, hands, &client, &proc)?;
+        relay::run(pid, &signals, terminal, streams, log)
+    }
 }
 
 /// True if an attached process would get a terminal: one of the standard descriptors is one.

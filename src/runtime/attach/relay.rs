@@ -57,14 +57,19 @@ pub(super) fn run(
     let failed = |source| AttachError::Process { what: "waiting for the command", source };
     // Dropped, and the host's terminal restored, on every way out.
     let _raw = match (&terminal, streams.interactive) {
-        (Some(_), true) => {
-            Some(term::RawMode::enter(fd::borrow(0)).map_err(AttachError::Terminal)?)
-        }
+        (Some(_), true) => Some(make_raw(fd::borrow(0)).map_err(AttachError::Terminal)?),
         _ => None,
     };
     let mut relay =
         Relay { pid, signals, terminal, streams, log, input: Vec::new(), hung_up: false };
     relay.run().map_err(failed)
+}
+
+/// Raw in both directions: the new terminal has put the carriage returns in already.
+fn make_raw(terminal: BorrowedFd<'_>) -> SysResult<term::RawMode> {
+    let guard = term::RawMode::enter(terminal)?;
+    stdstream::output_unprocessed(terminal)?;
+    Ok(guard)
 }
 
 struct Relay<'a> {
@@ -106,9 +111,12 @@ impl Relay<'_> {
                 self.drain();
                 return Ok(how);
             }
-            if self.hung_up && self.terminal.take().is_some() {
-                // Closing the outer end hangs up the command's terminal.
+            if self.hung_up {
+                // Nobody is left to work for. Closing the outer end hangs up the command's
+                // terminal; what ignores that lives on without us.
+                self.terminal = None;
                 let _ = process::kill(-self.pid, HUP);
+                return Ok(Wait::Signaled(HUP));
             }
         }
     }

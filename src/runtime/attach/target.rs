@@ -11,10 +11,12 @@ use crate::lsm::{self, LsmPlan};
 use crate::ns::{NsSet, Target};
 use crate::seccomp::{self, SeccompPlan};
 use crate::sys::fd::{self, OpenFlags};
+use crate::sys::nsfile;
 use crate::sys::passwd::{self, User};
 use crate::sys::path::Root;
 use crate::sys::prctl::Personality;
 use crate::sys::procfs::{self, ProcFs};
+use std::os::fd::AsFd;
 use std::path::Path;
 
 /// Longest /proc file and passwd file that is read.
@@ -25,18 +27,13 @@ const MAX_FILE: usize = 1 << 20;
 /// # Errors
 /// The container is not running, or its monitor does not answer.
 pub(super) fn hold(client: &Client) -> Result<Target, AttachError> {
-    let pid = client.init_pid()?;
-    let pidfd = client.init_pidfd()?;
-    Ok(Target::open(pid, pidfd)?)
-}
-
-/// The namespaces of init that are not the caller's.
-///
-/// # Errors
-/// Init is gone, or may not be looked at.
-pub(super) fn differing(target: &Target) -> Result<NsSet, AttachError> {
-    let own = Target::own()?;
-    Ok(target.different(&own, NsSet::ALL)?)
+    if let Some(pidfd) = client.init_pidfd()?
+        && let Some(pid) = nsfile::pid_of_pidfd(pidfd.as_fd())
+    {
+        return Ok(Target::open(pid, Some(pidfd))?);
+    }
+    // FALLBACK(<5.3), and monitors of LXC before 4.0: no pidfd.
+    Ok(Target::open(client.init_pid()?, None)?)
 }
 
 /// Looks at everything that confines init.
@@ -45,12 +42,12 @@ pub(super) fn differing(target: &Target) -> Result<NsSet, AttachError> {
 /// Init is gone; a seccomp policy that init has cannot be had.
 pub(super) fn facts(
     target: &Target,
-    differing: NsSet,
     client: &Client,
     config: &Config,
     options: &Options,
     proc: &ProcFs,
 ) -> Result<Facts, AttachError> {
+    let differing = target.different(&Target::own()?, NsSet::ALL)?;
     let read = |what: &'static str| {
         fd::read_at(target.dir(), what, MAX_FILE)
             .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
