@@ -244,6 +244,15 @@ impl Target {
         }
     }
 
+    /// Device and inode of its root directory.
+    ///
+    /// # Errors
+    /// The process is gone, or may not be looked at.
+    pub fn root_identity(&self) -> Result<(u64, u64), NsError> {
+        nsfile::identity_at(self.dir.as_fd(), "root")
+            .map_err(|source| NsError::Process { pid: self.pid, source })
+    }
+
     /// The kinds among `wanted` of which this process and `other` have different ones.
     ///
     /// # Errors

@@ -1,16 +1,19 @@
-//! A sealed copy of this program, run in its place before it shows itself inside a container
-//! (CVE-2019-5736).
+//! Running this program from something that a container cannot write (CVE-2019-5736).
 //!
 //! A privileged container's root is the host's root: when it makes us execute `/proc/self/exe`, or
 //! catches our process before its exec, it may open the file that we run for writing, which would
-//! be the host's binary. So what runs is a memfd that nobody can write any more.
+//! be the host's binary. [`ensure`] makes it something else, in one of two ways.
 //!
-//! A read-only bind mount of the binary that is mounted nowhere would cost nothing and cannot be
-//! written either, but it hands out a mount of the host's file system, through which a
-//! privileged container opens any file by its handle. It is the fallback where memfds cannot be
-//! executed. The copy takes half a millisecond, so callers ask [`writable_for`] first.
+//! [`Method::Copy`] is a memfd with seals, as in LXC and runc: nobody can write it, and it leads
+//! nowhere. It costs the copy, one to two milliseconds for a megabyte in fresh memory.
+//!
+//! [`Method::Mount`] is a read-only bind mount of the binary alone that is in no namespace: nobody
+//! can write through it or change its flags, and it costs nothing. But it is a mount of the host's
+//! file system, and root may open any file of a file system by its handle through any mount of it
+//! (and change the options of the whole). So it is for containers whose root file system is on that
+//! file system anyway.
 
-#![allow(unsafe_code, reason = "open_tree and mount_setattr of an open file")]
+#![allow(unsafe_code, reason = "mount_setattr of an open file")]
 
 use super::error::{At, Result, SysError};
 use super::fd;
@@ -26,81 +29,108 @@ const SEALS: SealFlags =
 /// Bytes copied at a time; more makes it slower (the buffer leaves the cache).
 const CHUNK: usize = 64 << 10;
 
-/// True if a process whose user and group ids on the host are among those that `has_uid` and
-/// `has_gid` accept, and that has no capability in the initial user namespace, may write the file
-/// that this process runs.
-///
-/// # Errors
-/// /proc is not there.
-pub fn writable_for(has_uid: impl Fn(u32) -> bool, has_gid: impl Fn(u32) -> bool) -> Result<bool> {
-    let stat = rustix::fs::stat("/proc/self/exe").at("stat", || "\"/proc/self/exe\"")?;
-    let mode = stat.st_mode;
-    Ok(has_uid(stat.st_uid) || mode & 0o002 != 0 || (mode & 0o020 != 0 && has_gid(stat.st_gid)))
+/// How the program gets out of a container's reach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// A sealed copy in memory.
+    Copy,
+    /// A detached read-only mount; a copy where the kernel cannot (before 5.12).
+    Mount,
 }
 
-/// Makes sure that this process runs from a sealed copy: returns if it does, else executes the copy
-/// with the same words and environment and does not return.
+/// What matters of the file that this process runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Binary {
+    /// Its file system.
+    pub device: u64,
+    /// Its owner.
+    pub uid: u32,
+    /// Its group.
+    pub gid: u32,
+    /// Its permission bits.
+    pub mode: u32,
+}
+
+impl Binary {
+    /// Looks at this process's own.
+    ///
+    /// # Errors
+    /// /proc is not there.
+    pub fn own() -> Result<Self> {
+        let stat = rustix::fs::stat("/proc/self/exe").at("stat", || "\"/proc/self/exe\"")?;
+        #[allow(clippy::useless_conversion, reason = "the field is 32 bits wide on some targets")]
+        let device = u64::from(stat.st_dev);
+        Ok(Self { device, uid: stat.st_uid, gid: stat.st_gid, mode: stat.st_mode & 0o7777 })
+    }
+
+    /// True if root of a user namespace, without any capability in the initial one, may write it:
+    /// the answers are whether the namespace maps an id of the host.
+    pub fn writable_for(
+        &self,
+        maps_uid: impl Fn(u32) -> bool,
+        maps_gid: impl Fn(u32) -> bool,
+    ) -> bool {
+        let by_group = self.mode & 0o020 != 0 && maps_gid(self.gid);
+        self.mode & 0o002 != 0 || by_group || maps_uid(self.uid)
+    }
+}
+
+/// Returns if this process runs out of reach already; else executes itself that way, with the same
+/// words and environment, and does not return. `name` is what `ps` shows.
 ///
 /// # Errors
-/// The copy cannot be made or executed; the process must not go near a container then.
-pub fn ensure(name: &str) -> Result<()> {
+/// It cannot be done; the process must not go near the container then.
+pub fn ensure(name: &str, method: Method) -> Result<()> {
     let own = fd::open("/proc/self/exe", OFlags::RDONLY, 0)?;
-    if rustix::fs::fcntl_get_seals(&own).is_ok_and(|seals| seals.contains(SEALS)) {
+    let sealed = rustix::fs::fcntl_get_seals(&own).is_ok_and(|seals| seals.contains(SEALS));
+    if sealed || is_own_mount(own.as_fd()) {
         // The kernel named the process after the descriptor's number.
         if let Ok(name) = std::ffi::CString::new(name) {
             let _ = rustix::thread::set_name(&name);
         }
         return Ok(());
     }
-    let failed = copy(own.as_fd(), name).and_then(|copy| rerun(copy.as_fd()));
-    let Err(failed) = failed;
-    // FALLBACK(<3.17): no memfds; and where vm.memfd_noexec forbids to execute them (EACCES).
-    if !matches!(failed.errno, libc::ENOSYS | libc::EACCES) {
-        return Err(failed);
-    }
-    if is_read_only_mount(own.as_fd())? {
-        return Ok(());
-    }
-    let mount = detached_read_only(own.as_fd())?;
-    // The mount must be gone from every namespace before a container can see this process, or its
-    // flags could be changed through /proc/PID/exe: exec closes the descriptor, which does that.
-    let Err(failed) = rerun(mount.as_fd());
-    Err(failed)
+    let file = match method {
+        // FALLBACK(<3.17): no memfds; and EACCES from exec where vm.memfd_noexec forbids it.
+        Method::Copy => match copy(own.as_fd(), name).map(execute) {
+            Ok(e) | Err(e) if matches!(e.errno, libc::ENOSYS | libc::EACCES) => {
+                detached_read_only(own.as_fd())?
+            }
+            Ok(e) | Err(e) => return Err(e),
+        },
+        // FALLBACK(<5.12): no mount_setattr, or (EPERM) not root.
+        Method::Mount => match detached_read_only(own.as_fd()) {
+            Ok(mount) => mount,
+            Err(_) => copy(own.as_fd(), name)?,
+        },
+    };
+    Err(execute(file))
 }
 
-/// As [`ensure`], for a program that a whole container's life depends on: what runs then is the
-/// binary itself by a read-only mount of its own, whose pages all monitors share. A container
-/// that gets hold of it gets no more than its rootfs, a mount of the same host, gives it already.
+/// As [`ensure`] by [`Method::Mount`], for a program that a whole container's life depends on: the
+/// pages of the binary are shared by all monitors then. Users who are not root have nothing that a
+/// container of theirs could write and they could not.
 ///
 /// # Errors
 /// As [`ensure`].
 pub fn ensure_shared(name: &str) -> Result<()> {
-    let own = fd::open("/proc/self/exe", OFlags::RDONLY, 0)?;
-    if super::cred::euid() != 0 || is_read_only_mount(own.as_fd())? {
-        // The kernel named the process after the descriptor's number.
-        if let Ok(name) = std::ffi::CString::new(name) {
-            let _ = rustix::thread::set_name(&name);
-        }
-        return Ok(());
-    }
-    match detached_read_only(own.as_fd()).and_then(|mount| rerun(mount.as_fd())) {
-        // FALLBACK(<5.12): no mount_setattr; the copy has to do.
-        Err(e) if matches!(e.errno, libc::ENOSYS | libc::EPERM | libc::EINVAL) => ensure(name),
-        Err(e) => Err(e),
-    }
+    if super::cred::euid() == 0 { ensure(name, Method::Mount) } else { Ok(()) }
 }
 
-/// Executes `program` with this process's own words and environment. Returns only on failure.
-fn rerun(program: BorrowedFd<'_>) -> Result<std::convert::Infallible> {
-    let argv = CStrings::new(std::env::args_os())?;
-    let envp = CStrings::new(std::env::vars_os().map(|(key, value)| {
+/// Executes `file` in place of this process; the descriptor is closed by that, which takes a
+/// detached mount out of reach of mount_setattr: no container may see the process before.
+fn execute(file: OwnedFd) -> SysError {
+    let environment = std::env::vars_os().map(|(key, value)| {
         let mut entry = OsString::with_capacity(key.len() + value.len() + 1);
         entry.push(key);
         entry.push("=");
         entry.push(value);
         entry
-    }))?;
-    Err(process::exec_fd(program, &argv, &envp))
+    });
+    match (CStrings::new(std::env::args_os()), CStrings::new(environment)) {
+        (Ok(argv), Ok(envp)) => process::exec_fd(file.as_fd(), &argv, &envp),
+        (Err(e), _) | (_, Err(e)) => e,
+    }
 }
 
 fn copy(own: BorrowedFd<'_>, name: &str) -> Result<OwnedFd> {
@@ -124,9 +154,15 @@ fn copy(own: BorrowedFd<'_>, name: &str) -> Result<OwnedFd> {
     Ok(memfd)
 }
 
-fn is_read_only_mount(own: BorrowedFd<'_>) -> Result<bool> {
-    let stat = rustix::fs::fstatvfs(own).at("fstatvfs", || "\"/proc/self/exe\"")?;
-    Ok(stat.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY))
+/// True if the file is the root of a mount of its own that is read-only: what
+/// [`detached_read_only`] makes.
+fn is_own_mount(own: BorrowedFd<'_>) -> bool {
+    use rustix::fs::{AtFlags, StatVfsMountFlags, StatxAttributes, StatxFlags, statx};
+    let read_only =
+        rustix::fs::fstatvfs(own).is_ok_and(|stat| stat.f_flag.contains(StatVfsMountFlags::RDONLY));
+    read_only
+        && statx(own, "", AtFlags::EMPTY_PATH, StatxFlags::empty())
+            .is_ok_and(|stat| stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
 }
 
 fn detached_read_only(own: BorrowedFd<'_>) -> Result<OwnedFd> {
@@ -159,4 +195,22 @@ fn detached_read_only(own: BorrowedFd<'_>) -> Result<OwnedFd> {
         )
     };
     if done == 0 { Ok(mount) } else { Err(SysError::last("mount_setattr", "MOUNT_ATTR_RDONLY")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_may_write_a_binary() {
+        let binary = Binary { device: 1, uid: 0, gid: 0, mode: 0o755 };
+        let nobody = |_| false;
+        assert!(!binary.writable_for(nobody, nobody));
+        assert!(!binary.writable_for(nobody, |gid| gid == 0));
+        assert!(binary.writable_for(|uid| uid == 0, nobody));
+        assert!(Binary { mode: 0o757, ..binary }.writable_for(nobody, nobody));
+        let group = Binary { mode: 0o775, ..binary };
+        assert!(group.writable_for(nobody, |gid| gid == 0));
+        assert!(!group.writable_for(nobody, |gid| gid == 1));
+    }
 }

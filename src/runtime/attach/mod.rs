@@ -28,7 +28,8 @@ use crate::idmap::{HostId, IdMap};
 use crate::ns::{NsSet, Target};
 use crate::sys::process::{self, Cloned, KillOnDrop, Pid, Wait};
 use crate::sys::procfs::ProcFs;
-use crate::sys::{cred, dirs, sealed};
+use crate::sys::sealed::{self, Binary, Method};
+use crate::sys::{cred, dirs};
 use child::Hands;
 use plan::AttachPlan;
 use std::os::fd::{AsFd, OwnedFd};
@@ -60,7 +61,7 @@ impl Attachment {
             true => None,
             false => Some(IdMap::of_process(target.pid())?),
         };
-        seal(map.as_ref())?;
+        seal(&target, map.as_ref())?;
         Ok(Self { client, target, map })
     }
 
@@ -113,22 +114,19 @@ pub fn has_terminal() -> bool {
     Streams::probe().any()
 }
 
-/// Runs from a sealed copy from here on, unless nobody in the container could write our binary:
-/// the root of a user namespace that does not map the file's owner cannot.
-fn seal(map: Option<&IdMap>) -> Result<(), AttachError> {
-    let writable = match map {
-        None => Ok(true),
-        Some(map) => {
-            let mapped = |kind, id| map.to_ns(kind, HostId(id)).is_some();
-            sealed::writable_for(|uid| mapped(IdKind::Uid, uid), |gid| mapped(IdKind::Gid, gid))
+/// Runs out of the container's reach from here on, unless nobody in it could write our binary: the
+/// root of a user namespace that does not map the file's owner cannot.
+fn seal(target: &Target, map: Option<&IdMap>) -> Result<(), AttachError> {
+    let binary = Binary::own().map_err(AttachError::Seal)?;
+    if let Some(map) = map {
+        let mapped = |kind, id| map.to_ns(kind, HostId(id)).is_some();
+        if !binary.writable_for(|uid| mapped(IdKind::Uid, uid), |gid| mapped(IdKind::Gid, gid)) {
+            return Ok(());
         }
-    };
-    match writable {
-        Ok(false) => Ok(()),
-        Ok(true) => sealed::ensure("lxc-attach"),
-        Err(e) => Err(e),
     }
-    .map_err(AttachError::Seal)
+    let root = target.root_identity()?;
+    let method = if root.0 == binary.device { Method::Mount } else { Method::Copy };
+    sealed::ensure("lxc-attach", method).map_err(AttachError::Seal)
 }
 
 fn pty_log(options: &Options, terminal: Option<&Terminal>) -> Result<Option<OwnedFd>, AttachError> {
@@ -166,7 +164,8 @@ fn start(
     };
     let (parent, child) = wire::pair().map_err(failed("making a socket pair"))?;
     let mut placed = false;
-    let cloned = process::clone3(0, process::Parent::Caller, leaf.as_ref().map(AsFd::as_fd), &mut placed);
+    let cloned =
+        process::clone3(0, process::Parent::Caller, leaf.as_ref().map(AsFd::as_fd), &mut placed);
     match cloned.map_err(failed("making a process"))? {
         Cloned::Child => {
             drop(parent);
