@@ -2,7 +2,7 @@
 //!
 //! A privileged container's root is the host's root: when it makes us execute `/proc/self/exe`, or
 //! catches our process before its exec, it may open the file that we run for writing, which would
-//! be the host's binary. [`ensure`] makes it something else, in one of two ways.
+//! be the host's binary. [`ensure_by`] makes it something else, in one of two ways.
 //!
 //! [`Method::Copy`] is a memfd with seals, as in LXC and runc: nobody can write it, and it leads
 //! nowhere. It costs the copy, one to two milliseconds for a megabyte in fresh memory.
@@ -80,7 +80,7 @@ impl Binary {
 ///
 /// # Errors
 /// It cannot be done; the process must not go near the container then.
-pub fn ensure(name: &str, method: Method) -> Result<()> {
+pub fn ensure_by(name: &str, method: Method) -> Result<()> {
     let own = fd::open("/proc/self/exe", OFlags::RDONLY, 0)?;
     let sealed = rustix::fs::fcntl_get_seals(&own).is_ok_and(|seals| seals.contains(SEALS));
     if sealed || is_own_mount(own.as_fd()) {
@@ -107,14 +107,22 @@ pub fn ensure(name: &str, method: Method) -> Result<()> {
     Err(execute(file))
 }
 
-/// As [`ensure`] by [`Method::Mount`], for a program that a whole container's life depends on: the
+/// [`ensure_by`] a copy: out of reach of every container.
+///
+/// # Errors
+/// As [`ensure_by`].
+pub fn ensure(name: &str) -> Result<()> {
+    ensure_by(name, Method::Copy)
+}
+
+/// [`ensure_by`] [`Method::Mount`], for a program that a whole container's life depends on: the
 /// pages of the binary are shared by all monitors then. Users who are not root have nothing that a
 /// container of theirs could write and they could not.
 ///
 /// # Errors
-/// As [`ensure`].
+/// As [`ensure_by`].
 pub fn ensure_shared(name: &str) -> Result<()> {
-    if super::cred::euid() == 0 { ensure(name, Method::Mount) } else { Ok(()) }
+    if super::cred::euid() == 0 { ensure_by(name, Method::Mount) } else { Ok(()) }
 }
 
 /// Executes `file` in place of this process; the descriptor is closed by that, which takes a

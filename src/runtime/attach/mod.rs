@@ -126,7 +126,7 @@ fn seal(target: &Target, map: Option<&IdMap>) -> Result<(), AttachError> {
     }
     let root = target.root_identity()?;
     let method = if root.0 == binary.device { Method::Mount } else { Method::Copy };
-    sealed::ensure("lxc-attach", method).map_err(AttachError::Seal)
+    sealed::ensure_by("lxc-attach", method).map_err(AttachError::Seal)
 }
 
 fn pty_log(options: &Options, terminal: Option<&Terminal>) -> Result<Option<OwnedFd>, AttachError> {
