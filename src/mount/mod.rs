@@ -15,7 +15,6 @@ pub mod legacy;
 pub mod pivot;
 pub mod plan;
 pub mod rootfs;
-pub mod terminals;
 
 pub use auto::{CgroupHierarchy, CgroupMountView, cgroup_auto, proc_sys};
 pub use dev::{boot_id, dev_links, dev_nodes, dev_tmpfs};
@@ -24,7 +23,6 @@ pub use error::MountError;
 pub use pivot::{after_pivot, pivot};
 pub use plan::MountPlan;
 pub use rootfs::{check_not_covered, open_rootfs, rootfs, slave_all};
-pub use terminals::{ConsoleFrom, TerminalPlan, Terminals, terminals};
 
 use crate::config::Config;
 use crate::sys::path::Root;

@@ -169,7 +169,7 @@ fn check_start_hooks(plan: &StartPlan, rm: &RootMount) -> Result<(), Failure> {
 fn send_terminals(from: &Inherited<'_>, terminals: &Terminals) -> Result<(), Failure> {
     let send = || -> Result<(), SysError> {
         if let Some(pty) = &terminals.console {
-            from.end.send_fds(FdKind::Console, &[pty.master.as_fd()])?;
+            from.end.send_fds(FdKind::Console, &[pty.master.as_fd(), pty.slave.as_fd()])?;
         }
         let ttys: Vec<BorrowedFd<'_>> =
             terminals.ttys.iter().map(|tty| tty.master.as_fd()).collect();

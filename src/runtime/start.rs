@@ -32,8 +32,8 @@ pub struct Live {
     pub network: Option<Network>,
     /// The container's namespaces, for hooks and for what outlives init.
     pub namespaces: Vec<(NsKind, OwnedFd)>,
-    /// Console's master, `None` with `lxc.console.path = none`.
-    pub console: Option<OwnedFd>,
+    /// Console's master and slave, `None` with `lxc.console.path = none`.
+    pub console: Option<(OwnedFd, OwnedFd)>,
     /// Masters of tty1 and up.
     pub ttys: Vec<OwnedFd>,
     /// The root of its devpts.
@@ -102,7 +102,7 @@ pub fn start(ground: &mut Ground<'_>, hooks: &mut HookContext) -> Result<Live, F
     let _ = parts.end.go(Step::Ready);
     parts.until_exec()?;
     let Parts { init, live, .. } = parts;
-    let console = live.console.or_else(|| host_console.map(|pty| pty.master));
+    let console = live.console.or_else(|| host_console.map(|pty| (pty.master, pty.slave)));
     Ok(Live {
         init,
         network,
@@ -271,7 +271,7 @@ struct Parts {
 
 #[derive(Default)]
 struct Received {
-    console: Option<OwnedFd>,
+    console: Option<(OwnedFd, OwnedFd)>,
     ttys: Vec<OwnedFd>,
     devpts: Option<OwnedFd>,
     seccomp: Option<OwnedFd>,
@@ -312,12 +312,15 @@ impl Parts {
                     self.trees.push(fds.into_iter().next());
                 }
                 Some(Message::Fds(FdKind::Ttys, fds)) => self.live.ttys.extend(fds),
+                Some(Message::Fds(FdKind::Console, fds)) => {
+                    let mut fds = fds.into_iter();
+                    self.live.console = fds.next().zip(fds.next());
+                }
                 Some(Message::Fds(kind, fds)) => {
                     let slot = match kind {
-                        FdKind::Console => &mut self.live.console,
                         FdKind::Devpts => &mut self.live.devpts,
                         FdKind::SeccompNotify => &mut self.live.seccomp,
-                        FdKind::Ttys | FdKind::IdMapped => continue,
+                        FdKind::Console | FdKind::Ttys | FdKind::IdMapped => continue,
                     };
                     *slot = fds.into_iter().next();
                 }

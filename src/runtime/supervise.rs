@@ -7,15 +7,14 @@ use super::start::{self, Ground, Live};
 use super::sync::{During, End, Failure, Step};
 use crate::cgroup::{CgroupTree, Placed};
 use crate::config::{HookKind, NsKind};
-use crate::control::address::command_socket;
-use crate::control::state::State;
+use crate::control::server::Server;
+use crate::control::state::{State, monitor_fifo};
 use crate::hook::{self, HookContext, Target};
 use crate::sys::process::Wait;
 use crate::sys::procfs::ProcFs;
-use crate::sys::{errno, ns as sysns, signal, title, unix};
+use crate::sys::{errno, ns as sysns, signal, title};
 use crate::util::signames::Signal;
 use crate::{mount, ns};
-use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 /// What a start needs besides its plan.
@@ -43,27 +42,26 @@ pub struct Ended {
 /// The failure of the start, after everything has been undone.
 pub fn start(what: Supervise, mode: Mode) -> Result<Option<Ended>, Failure> {
     let request = &what.plan.request;
-    let address = command_socket(&request.lxcpath, &request.name);
-    let listener = unix::listen_abstract(&address, BACKLOG).map_err(|e| {
+    let server = Server::bind(&request.lxcpath, &request.name).map_err(|e| {
         if e.is(errno::EADDRINUSE) {
             return Failure::already_running();
         }
         Failure::new(Step::Socket, &e)
     })?;
-    daemon::launch(mode, |report| supervise(what, listener, report))
+    daemon::launch(mode, |report| supervise(what, server, report))
 }
 
-/// As many clients may wait as in LXC.
-const BACKLOG: i32 = 100;
-
 fn supervise(what: Supervise, listener: OwnedFd, report: Option<End>) -> Result<Ended, Failure> {
+    if let Some(run_dir) = crate::sys::dirs::run_dir() {
+        server.set_monitord_fifo(monitor_fifo(&run_dir, &what.plan.request.lxcpath));
+    }
     let done = prepare(&what).and_then(|(pidfile, proc, cgroups)| {
         let mut session = Session {
             plan: &what.plan,
             proc,
             cgroups,
             hooks: hook_context(&what.plan),
-            monitor: Monitor::new(&what.plan, listener)?,
+            monitor: Monitor::new(&what.plan, server)?,
             report: report.as_ref(),
             _pidfile: pidfile,
         };

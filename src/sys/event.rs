@@ -135,6 +135,42 @@ pub fn poll(fd: BorrowedFd<'_>, interest: Ready, deadline: Option<Instant>) -> R
     }
 }
 
+/// A descriptor and what it is watched for.
+#[derive(Clone, Copy)]
+pub struct Watch<'a> {
+    /// The descriptor.
+    pub fd: BorrowedFd<'a>,
+    /// To be read.
+    pub read: bool,
+    /// To be written.
+    pub write: bool,
+}
+
+/// Sleeps until one of at most 16 descriptors is ready or `timeout` has passed; the answer has a
+/// bit for each that is ready (or broken), by place. Absent ones, and those that are watched for
+/// nothing, are left out: a terminal that hung up would else end every sleep.
+pub fn poll_all(watches: &[Option<Watch<'_>>], timeout: Option<Duration>) -> Result<u32> {
+    use rustix::event::{PollFd, PollFlags};
+    let mut fds = Vec::with_capacity(watches.len());
+    let mut places = Vec::with_capacity(watches.len());
+    for (place, watch) in (0..16).zip(watches) {
+        let Some(watch) = watch.filter(|w| w.read || w.write) else { continue };
+        let mut flags = PollFlags::empty();
+        flags.set(PollFlags::IN, watch.read);
+        flags.set(PollFlags::OUT, watch.write);
+        fds.push(PollFd::from_borrowed_fd(watch.fd, flags));
+        places.push(place);
+    }
+    let timeout = timeout.and_then(|t| rustix::event::Timespec::try_from(t).ok());
+    match rustix::event::poll(&mut fds, timeout.as_ref()) {
+        Ok(_) => {}
+        Err(rustix::io::Errno::INTR) => return Ok(0),
+        Err(e) => return Err(SysError::rustix("poll", "", e)),
+    }
+    let ready = fds.iter().zip(places).filter(|(fd, _)| !fd.revents().is_empty());
+    Ok(ready.fold(0, |mask, (_, place)| mask | 1 << place))
+}
+
 /// True if the process of `pidfd` has ended (also when it is not reaped yet).
 pub fn pidfd_ended(pidfd: BorrowedFd<'_>) -> Result<bool> {
     poll(pidfd, Ready::READ, Some(Instant::now())).map(|r| r.read || r.hangup)
