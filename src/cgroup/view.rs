@@ -1,6 +1,6 @@
 //! What `lxc.mount.auto = cgroup` needs to know, as data: module `mount` does the mounting.
 
-use super::layout::{LayoutKind, Version};
+use super::layout::{Hierarchy, LayoutKind, Version};
 use super::tree::CgroupTree;
 use std::path::PathBuf;
 
@@ -38,15 +38,26 @@ pub struct ViewHierarchy {
 }
 
 impl CgroupTree {
-    /// The container's view of its cgroups.
-    pub fn view(&self, own_namespace: bool) -> CgroupView {
+    /// What the host has.
+    pub fn layout(&self) -> LayoutKind {
         let v1 = self.hierarchies().any(|h| h.version == Version::V1);
         let v2 = self.hierarchies().any(|h| h.version == Version::V2);
-        let kind = match (v1, v2) {
+        match (v1, v2) {
             (true, true) => LayoutKind::Hybrid,
             (true, false) => LayoutKind::Legacy,
             (false, _) => LayoutKind::Unified,
-        };
+        }
+    }
+
+    /// True if `controller` is of the unified hierarchy.
+    pub fn is_v2(&self, controller: &str) -> bool {
+        let of = |h: &&Hierarchy| h.has(controller) || h.query_name() == Some(controller);
+        self.hierarchies().find(of).is_none_or(|h| h.version == Version::V2)
+    }
+
+    /// The container's view of its cgroups.
+    pub fn view(&self, own_namespace: bool) -> CgroupView {
+        let kind = self.layout();
         let hierarchies = self.hierarchies().map(|h| {
             let name = h.mount.file_name().map(|n| n.to_string_lossy().into_owned());
             let named = h.controllers.iter().any(|c| c.starts_with("name="));

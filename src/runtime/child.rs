@@ -9,14 +9,16 @@ use super::sync::{During, End, Failure, FdKind, Step};
 use crate::cgroup::{CgroupTree, Placed};
 use crate::config::{HookKind, NsKind};
 use crate::hook::{self, HookContext};
-use crate::mount::{self, CgroupMountView, RootMount, Terminals};
+use crate::mount::{self, CgroupMountView, RootMount};
+use crate::tty::child::{self as terminals, ChildTtys};
 use crate::ns;
 use crate::sys::error::SysError;
 use crate::sys::fd::{self, OpenFlags, Seal};
 use crate::sys::path::Root;
 use crate::sys::process::{self, CStrings};
 use crate::sys::procfs::ProcFs;
-use crate::sys::{cred, errno, ns as sysns, prctl, signal, term};
+use crate::sys::term::{self, Pty};
+use crate::sys::{cred, errno, ns as sysns, prctl, signal};
 use std::convert::Infallible;
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -34,8 +36,8 @@ pub(super) struct Inherited<'a> {
     pub(super) placed: Placed,
     /// How the cgroups are mounted.
     pub(super) view: CgroupMountView,
-    /// Slave and number of the console when it is of the host's devpts.
-    pub(super) console: Option<(&'a OwnedFd, u32)>,
+    /// The console's pair when it is of the host's devpts.
+    pub(super) console: Option<&'a Pty>,
     /// Which of the caller's streams init keeps.
     pub(super) keep_streams: [bool; 3],
     /// Our own binary is init (lxc-execute).
@@ -81,17 +83,17 @@ fn steps(plan: &StartPlan, from: &Inherited<'_>) -> Result<Infallible, Failure> 
     send_terminals(from, &terminals)?;
     end.reached(Step::Ready).during(Step::Ready)?;
     end.wait_go(Step::Ready)?;
-    let names = terminals.names();
+    let names = terminals.names().unwrap_or_default();
     drop(terminals);
     become_init_user(plan)?;
     execute(plan, from, &names)
 }
 
 /// Everything between the first mount and the change of root, in LXC's order (`lxc_setup`).
-fn build_root(plan: &StartPlan, from: &Inherited<'_>) -> Result<Terminals, Failure> {
+fn build_root(plan: &StartPlan, from: &Inherited<'_>) -> Result<ChildTtys, Failure> {
     if !plan.ns.creates(NsKind::Mnt) {
         // A shared mount namespace is somebody else's, complete with its root.
-        return Ok(Terminals::default());
+        return Ok(ChildTtys::default());
     }
     let mounts = &plan.mounts;
     mount::slave_all().during(Step::Rootfs)?;
@@ -114,12 +116,14 @@ fn build_root(plan: &StartPlan, from: &Inherited<'_>) -> Result<Terminals, Failu
     }
     mount::dev_nodes(mounts, &rm).during(Step::DevNodes)?;
     check_start_hooks(plan, &rm)?;
-    let terminals = mount::terminals(&plan.terminals, &rm, from.console).during(Step::Ttys)?;
+    let bind = mounts.root.is_some();
+    let made = terminals::setup(&plan.terminals, &rm.root, rm.dev(), from.console, bind)
+        .during(Step::Ttys)?;
     mount::dev_links(&rm).during(Step::DevNodes)?;
     mount::boot_id(&rm);
     mount::pivot(mounts, rm).during(Step::Pivot)?;
     mount::after_pivot(mounts).during(Step::Pivot)?;
-    Ok(terminals)
+    Ok(made)
 }
 
 /// Trees that need an id map are opened here, mapped by the parent, which has the privilege, and
@@ -166,13 +170,13 @@ fn check_start_hooks(plan: &StartPlan, rm: &RootMount) -> Result<(), Failure> {
     Ok(())
 }
 
-fn send_terminals(from: &Inherited<'_>, terminals: &Terminals) -> Result<(), Failure> {
+fn send_terminals(from: &Inherited<'_>, terminals: &ChildTtys) -> Result<(), Failure> {
     let send = || -> Result<(), SysError> {
         if let Some(pty) = &terminals.console {
             from.end.send_fds(FdKind::Console, &[pty.master.as_fd(), pty.slave.as_fd()])?;
         }
         let ttys: Vec<BorrowedFd<'_>> =
-            terminals.ttys.iter().map(|tty| tty.master.as_fd()).collect();
+            terminals.ttys.iter().flat_map(|tty| [tty.master.as_fd(), tty.slave.as_fd()]).collect();
         from.end.send_fds(FdKind::Ttys, &ttys)?;
         if let Some(devpts) = &terminals.devpts {
             from.end.send_fds(FdKind::Devpts, &[devpts.as_fd()])?;
@@ -184,13 +188,13 @@ fn send_terminals(from: &Inherited<'_>, terminals: &Terminals) -> Result<(), Fai
 
 /// Session, standard streams and working directory of init. A stream that the caller keeps stays
 /// what it is; the others are the console, or /dev/null without one.
-fn streams(plan: &StartPlan, from: &Inherited<'_>, terminals: &Terminals) -> Result<(), Failure> {
+fn streams(plan: &StartPlan, from: &Inherited<'_>, terminals: &ChildTtys) -> Result<(), Failure> {
     let set = || -> Result<(), SysError> {
         process::setsid()?;
         let null;
         let console = match (&terminals.console, from.console) {
             (Some(pty), _) => Some(pty.slave.as_fd()),
-            (None, Some((slave, _))) => Some(slave.as_fd()),
+            (None, Some(pty)) => Some(pty.slave.as_fd()),
             (None, None) => None,
         };
         let stream = match console {

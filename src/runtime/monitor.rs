@@ -14,16 +14,24 @@ use crate::seccomp::notify::Notifier;
 use crate::sys::event::{self, ALL_SIGNALS, SignalFd, Watch};
 use crate::sys::process::{self, Wait};
 use crate::sys::{errno, fd};
-use crate::tty::{Console, TtyError, TtyTable};
+use crate::tty;
+use crate::tty::host::Ground;
+use crate::tty::record::Record;
 use crate::util::signames::Signal;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+
+/// What the console of one boot goes to.
+pub struct ConsoleEnds {
+    peer: Option<OwnedFd>,
+    record: Record,
+}
 
 /// What of the loop outlives a boot.
 pub struct Monitor {
     server: Server,
     signals: SignalFd,
-    console: Console,
+    terminals: tty::monitor::Terminals,
     notifier: Option<Notifier>,
 }
 
@@ -34,19 +42,36 @@ impl Monitor {
     /// One of them cannot be had.
     pub fn new(plan: &StartPlan, server: Server) -> Result<Self, Failure> {
         let config = &plan.config;
-        let console = Console::new(config, plan.request.foreground).during(Step::Console)?;
+        let terminals = tty::monitor::Terminals::new().during(Step::Console)?;
         let origin = config.origin("lxc.seccomp.notify.proxy");
         let notifier = match &plan.seccomp.proxy {
             Some(proxy) => Some(Notifier::connect(proxy, origin).during(Step::Seccomp)?),
             None => None,
         };
         let signals = SignalFd::new(ALL_SIGNALS).during(Step::Monitor)?;
-        Ok(Self { server, signals, console, notifier })
+        Ok(Self { server, signals, terminals, notifier })
+    }
+
+    /// Before a boot that follows a reboot: clients of the last one are let go, but for those who
+    /// wait for the next RUNNING.
+    pub fn between_boots(&mut self) {
+        self.server.keep_for_reboot(&mut Hands(&mut self.terminals));
     }
 
     /// Enters a state and tells who waits for it.
     pub fn set_state(&mut self, state: State) {
         self.server.set_state(state);
+    }
+
+    /// Connects the console of a boot with its peer, log and ring buffer.
+    ///
+    /// # Errors
+    /// The peer is no terminal, the log cannot be opened.
+    pub fn open_console(&mut self, plan: &StartPlan) -> Result<ConsoleEnds, Failure> {
+        let ground = if plan.request.foreground { Ground::Foreground } else { Ground::Daemon };
+        let peer = tty::host::open_peer(&plan.config, ground).during(Step::Console)?;
+        let record = Record::open(&plan.config).during(Step::Console)?;
+        Ok(ConsoleEnds { peer, record })
     }
 
     /// Gives up the name: from here on the container is STOPPED for everybody who asks.
@@ -62,21 +87,24 @@ impl Monitor {
         &mut self,
         plan: &StartPlan,
         live: &mut Live,
+        ends: ConsoleEnds,
         cgroups: &mut CgroupTree,
     ) -> Result<Wait, Failure> {
-        let (master, slave) = live.console.take().unzip();
-        self.console.connect(master, slave);
+        if let Some(pty) = live.console.take() {
+            self.terminals.set_console(pty, ends.record, ends.peer).during(Step::Console)?;
+        }
+        self.terminals.set_ttys(std::mem::take(&mut live.ttys));
         if let Some(notifier) = &mut self.notifier {
             notifier.set_init_pid(live.init.pid());
             if let Some(listener) = live.seccomp.take() {
                 notifier.add_listener(listener).during(Step::Seccomp)?;
             }
         }
-        let mut ttys = TtyTable::new(std::mem::take(&mut live.ttys));
         let how = loop {
             let ready = self.wait(live)?;
-            if ready.console {
-                self.console.pump();
+            // Every round: stalled output and a freeze under way have their own times.
+            if let Err(e) = self.terminals.serve() {
+                log::error!("{e}");
             }
             if ready.notifier {
                 if let Some(notifier) = &mut self.notifier {
@@ -86,44 +114,34 @@ impl Monitor {
             if ready.signals {
                 self.take_signals(live);
             }
-            // Every round: a freeze that is under way has its own time.
             let notifier = &mut self.notifier;
             let mut view = View { plan, live: &mut *live, cgroups: &mut *cgroups, notifier };
-            let mut terminals = Hands { console: &mut self.console, ttys: &mut ttys };
-            if let Err(e) = self.server.serve(&mut view, &mut terminals) {
+            if let Err(e) = self.server.serve(&mut view, &mut Hands(&mut self.terminals)) {
                 log::error!("command socket: {e}");
             }
             if process::peek(live.init.pid()).during(Step::Running)? != Wait::Running {
                 break live.init.wait().during(Step::Running)?;
             }
         };
-        self.console.disconnect();
+        self.terminals.finish();
         self.server.announce_exit(raw_status(how));
-        self.server.keep_for_reboot_if(how, &mut Hands { console: &mut self.console, ttys: &mut ttys });
         Ok(how)
     }
 
     /// Sleeps until there is something to do.
     fn wait(&self, live: &Live) -> Result<Ready, Failure> {
         let read = |fd| Some(Watch { fd, read: true, write: false });
-        let mut watches = [
+        let watches = [
             read(self.signals.as_fd()),
             read(self.server.as_fd()),
+            read(self.terminals.as_fd()),
             live.init.pidfd().and_then(read),
             self.notifier.as_ref().and_then(|n| read(n.fd())),
-            None,
-            None,
-            None,
         ];
-        for (slot, interest) in watches[4..].iter_mut().zip(self.console.interests()) {
-            *slot = interest.map(|i| Watch { fd: i.fd, read: i.read, write: i.write });
-        }
-        let ready = event::poll_all(&watches, self.server.timeout()).during(Step::Running)?;
-        Ok(Ready {
-            signals: ready & 1 != 0,
-            notifier: ready & 1 << 3 != 0,
-            console: ready & 0b111 << 4 != 0,
-        })
+        let timeouts = [self.server.timeout(), self.terminals.timeout()];
+        let timeout = timeouts.into_iter().flatten().min();
+        let ready = event::poll_all(&watches, timeout).during(Step::Running)?;
+        Ok(Ready { signals: ready & 1 != 0, notifier: ready & 1 << 4 != 0 })
     }
 
     /// SIGHUP of the monitor's terminal asks init to end; window changes go to the console; what
@@ -133,7 +151,7 @@ impl Monitor {
             let signal = match info.signo {
                 CHLD => continue,
                 WINCH => {
-                    self.console.resize();
+                    self.terminals.resize();
                     continue;
                 }
                 hup if hup == Signal::HUP.0 => Signal::TERM.0,
@@ -151,7 +169,6 @@ const WINCH: i32 = 28;
 struct Ready {
     signals: bool,
     notifier: bool,
-    console: bool,
 }
 
 /// The status word of wait(2).
@@ -164,49 +181,19 @@ fn raw_status(how: Wait) -> i32 {
 }
 
 /// The terminals as the server asks for them.
-struct Hands<'a> {
-    console: &'a mut Console,
-    ttys: &'a mut TtyTable,
-}
-
-fn tty_errno(error: TtyError) -> i32 {
-    match error {
-        TtyError::Unknown => errno::EINVAL,
-        TtyError::Busy => errno::EBUSY,
-        TtyError::Failed(errno) => errno,
-    }
-}
+struct Hands<'a>(&'a mut tty::monitor::Terminals);
 
 impl Terminals for Hands<'_> {
     fn reserve(&mut self, number: i32, client: u32) -> Result<(i32, OwnedFd), i32> {
-        if number == 0 {
-            return self.console.reserve_proxy(client).map(|fd| (0, fd)).map_err(tty_errno);
-        }
-        self.ttys.reserve(number, client).map_err(tty_errno)
+        self.0.reserve(number, client)
     }
 
     fn release(&mut self, client: u32) {
-        self.console.release(client);
-        self.ttys.release(client);
+        self.0.release(client);
     }
 
-    /// As LXC's `lxc_cmd_console_log_callback`: what was read is forgotten.
     fn console_log(&mut self, what: ConsoleLog) -> Result<Vec<u8>, i32> {
-        if what.write_logfile {
-            self.console.dump_ring().map_err(|()| errno::EINVAL)?;
-        }
-        let ring = self.console.ring().ok_or(errno::EFAULT)?;
-        let max = usize::try_from(what.read_max).unwrap_or(usize::MAX);
-        let bytes = ring.peek(max);
-        if bytes.is_empty() {
-            return Err(errno::ENODATA);
-        }
-        if what.clear {
-            ring.clear();
-        } else if what.read {
-            ring.forget(bytes.len());
-        }
-        Ok(if what.read { bytes } else { Vec::new() })
+        self.0.console_log(what.read, what.clear, what.read_max)
     }
 }
 
@@ -265,7 +252,9 @@ impl Container for View<'_> {
     }
 
     fn config_item(&self, key: &str) -> Option<String> {
-        self.host_device(key).or_else(|| keys::get(&self.plan.config, key).ok())
+        // An empty value is an error in LXC's protocol, too; its lxc-info counts on it.
+        let value = self.host_device(key).or_else(|| keys::get(&self.plan.config, key).ok());
+        value.filter(|value| !value.is_empty())
     }
 
     fn cgroup_path(&self, controller: Option<&str>, which: Which) -> Option<String> {

@@ -10,7 +10,7 @@ use crate::config::{Config, HookKind, IdKind, NsKind, Origin};
 use crate::net::rtnl::Rtnl;
 use crate::sys::cred;
 use crate::sys::procfs::ProcFs;
-use crate::{caps, cgroup, idmap, limits, lsm, mount, net, ns, seccomp, storage};
+use crate::{caps, cgroup, idmap, limits, lsm, mount, net, ns, seccomp, storage, tty};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -50,7 +50,7 @@ pub struct StartPlan {
     /// Mounts, /dev and root.
     pub mounts: mount::MountPlan,
     /// Console, ttys and ptys.
-    pub terminals: mount::TerminalPlan,
+    pub terminals: tty::TtyPlan,
     /// Devices and addresses.
     pub net: net::NetPlan,
     /// Bounding set.
@@ -138,7 +138,7 @@ impl StartPlan {
         notes.extend(seccomp.notes.iter().cloned());
         notes.extend(lsm.notes.iter().cloned());
         notes.extend(mounts.warnings.iter().cloned());
-        let terminals = mount::TerminalPlan::new(&config);
+        let terminals = tty::plan(&config, config.rootfs.path.is_some()).during(Step::Plan)?;
         let plan = Self {
             request,
             config,
@@ -248,12 +248,8 @@ impl fmt::Display for StartPlan {
             }
         }
         write!(f, "{}", self.mounts)?;
-        if self.terminals.ttys > 0 || self.terminals.pty_max > 0 {
-            writeln!(
-                f,
-                "terminals: {} ttys, {} ptys",
-                self.terminals.ttys, self.terminals.pty_max
-            )?;
+        if let Some(devpts) = self.terminals.devpts {
+            writeln!(f, "terminals {} ttys, devpts of {}", self.terminals.ttys, devpts.max)?;
         }
         if let Some(label) = self.lsm.label() {
             writeln!(f, "label {label}")?;

@@ -7,11 +7,11 @@ use super::child::{self, Inherited};
 use super::plan::StartPlan;
 use super::sync::{self, During, End, Failure, FdKind, Message, Step};
 use crate::cgroup::{CgroupTree, CgroupView, Placed, Version};
-use crate::config::{ConsolePath, HookKind, NsKind};
+use crate::config::{HookKind, NsKind};
 use crate::control::client::Client;
 use crate::hook::{self, HookContext};
 use crate::lsm::apparmor;
-use crate::mount::{self, CgroupHierarchy, CgroupMountView, ConsoleFrom};
+use crate::mount::{self, CgroupHierarchy, CgroupMountView};
 use crate::net::Network;
 use crate::sys::error::{Result as SysResult, SysError};
 use crate::sys::fd::{self, OpenFlags};
@@ -20,7 +20,7 @@ use crate::sys::procfs::{self, ProcFs};
 use crate::sys::term::{self, Pty};
 use crate::sys::{errno, ns as sysns};
 use crate::util::signames::Signal;
-use crate::{idmap, ns};
+use crate::{idmap, ns, tty};
 use std::os::fd::{AsFd, OwnedFd};
 
 /// Everything that a running container holds open in its monitor. Dropping it ends the container
@@ -32,10 +32,10 @@ pub struct Live {
     pub network: Option<Network>,
     /// The container's namespaces, for hooks and for what outlives init.
     pub namespaces: Vec<(NsKind, OwnedFd)>,
-    /// Console's master and slave, `None` with `lxc.console.path = none`.
-    pub console: Option<(OwnedFd, OwnedFd)>,
-    /// Masters of tty1 and up.
-    pub ttys: Vec<OwnedFd>,
+    /// The console's pair, `None` with `lxc.console.path = none`.
+    pub console: Option<Pty>,
+    /// The pairs of tty1 and up.
+    pub ttys: Vec<Pty>,
     /// The root of its devpts.
     pub devpts: Option<OwnedFd>,
     /// The seccomp listener.
@@ -65,7 +65,8 @@ pub fn start(ground: &mut Ground<'_>, hooks: &mut HookContext) -> Result<Live, F
     let config = &plan.config;
     hook::run(HookKind::PreStart, config.hooks(HookKind::PreStart), hooks, &[])
         .during(Step::PreStartHooks)?;
-    let host_console = host_console(plan).during(Step::Console)?;
+    let owner = plan.idmap.as_ref().and_then(|(map, _)| map.root().0).map_or(0, |id| id.0);
+    let host_console = tty::host::console_pty(&plan.terminals, owner).during(Step::Console)?;
     let profile = plan.lsm.prepare().during(Step::LsmPrepare)?;
     ground.cgroups.create_payload().during(Step::Cgroups)?;
     ground.cgroups.apply_limits().during(Step::CgroupLimits)?;
@@ -102,30 +103,17 @@ pub fn start(ground: &mut Ground<'_>, hooks: &mut HookContext) -> Result<Live, F
     let _ = parts.end.go(Step::Ready);
     parts.until_exec()?;
     let Parts { init, live, .. } = parts;
-    let console = live.console.or_else(|| host_console.map(|pty| (pty.master, pty.slave)));
+    let console = pairs(live.console).pop().or(host_console);
     Ok(Live {
         init,
         network,
         namespaces,
         console,
-        ttys: live.ttys,
+        ttys: pairs(live.ttys),
         devpts: live.devpts,
         seccomp: live.seccomp,
         profile,
     })
-}
-
-/// The console's pair, when it is of the host's devpts; its slave belongs to the mapped root.
-fn host_console(plan: &StartPlan) -> SysResult<Option<Pty>> {
-    if plan.terminals.console != ConsoleFrom::Host {
-        return Ok(None);
-    }
-    let pty = term::open_pty()?;
-    if let Some((map, _)) = &plan.idmap {
-        let (uid, gid) = map.root();
-        term::set_owner_mode(pty.slave.as_fd(), uid.map(|id| id.0), gid.map(|id| id.0), 0o620)?;
-    }
-    Ok(Some(pty))
 }
 
 /// Makes the container's process and gives back the parent's end.
@@ -151,7 +139,7 @@ fn clone_child(
         cgroups: ground.cgroups,
         placed: Placed::Nowhere,
         view,
-        console: console.as_ref().map(|pty| (&pty.slave, pty.index)),
+        console: console.as_ref(),
         keep_streams: ground.keep_streams,
         own_binary,
         hooks,
@@ -271,7 +259,7 @@ struct Parts {
 
 #[derive(Default)]
 struct Received {
-    console: Option<(OwnedFd, OwnedFd)>,
+    console: Vec<OwnedFd>,
     ttys: Vec<OwnedFd>,
     devpts: Option<OwnedFd>,
     seccomp: Option<OwnedFd>,
@@ -312,10 +300,7 @@ impl Parts {
                     self.trees.push(fds.into_iter().next());
                 }
                 Some(Message::Fds(FdKind::Ttys, fds)) => self.live.ttys.extend(fds),
-                Some(Message::Fds(FdKind::Console, fds)) => {
-                    let mut fds = fds.into_iter();
-                    self.live.console = fds.next().zip(fds.next());
-                }
+                Some(Message::Fds(FdKind::Console, fds)) => self.live.console = fds,
                 Some(Message::Fds(kind, fds)) => {
                     let slot = match kind {
                         FdKind::Devpts => &mut self.live.devpts,
@@ -396,6 +381,13 @@ fn make_network(
     made.map(Some).map_err(|own| parts.blame(own))
 }
 
+/// Master, slave, master, slave, … as pairs again. Their numbers matter to nobody any more.
+fn pairs(ends: Vec<OwnedFd>) -> Vec<Pty> {
+    let mut ends = ends.into_iter();
+    let next = || ends.next().zip(ends.next());
+    std::iter::from_fn(next).map(|(master, slave)| Pty { master, slave, index: 0 }).collect()
+}
+
 /// Opens the container's namespaces, those that it has of its own.
 fn keep_namespaces(plan: &StartPlan, pid: Pid) -> SysResult<Vec<(NsKind, OwnedFd)>> {
     let own = NsKind::ALL.into_iter().filter(|&kind| plan.ns.separate(kind));
@@ -424,11 +416,6 @@ fn mount_view(view: &CgroupView) -> CgroupMountView {
 pub fn kept_streams(plan: &StartPlan) -> [bool; 3] {
     let keep = plan.request.execute && plan.request.foreground;
     [0, 1, 2].map(|number| keep && !term::is_tty(fd::borrow(number)))
-}
-
-/// True if a console is wanted at all.
-pub fn has_console(plan: &StartPlan) -> bool {
-    plan.config.console.path != Some(ConsolePath::None)
 }
 
 /// The descriptors of `namespaces` by number, for hooks.

@@ -1,18 +1,19 @@
 //! The supervising process of one container: start, event loop, end, and again at a reboot.
 
 use super::daemon::{self, Mode, PidFile};
-use super::monitor::Monitor;
+use super::monitor::{ConsoleEnds, Monitor};
 use super::plan::StartPlan;
 use super::start::{self, Ground, Live};
 use super::sync::{During, End, Failure, Step};
 use crate::cgroup::{CgroupTree, Placed};
+use crate::config::path::run_dir;
 use crate::config::{HookKind, NsKind};
 use crate::control::server::Server;
 use crate::control::state::{State, monitor_fifo};
 use crate::hook::{self, HookContext, Target};
 use crate::sys::process::Wait;
 use crate::sys::procfs::ProcFs;
-use crate::sys::{errno, ns as sysns, signal, title};
+use crate::sys::{cred, errno, ns as sysns, signal, title};
 use crate::util::signames::Signal;
 use crate::{mount, ns};
 use std::path::PathBuf;
@@ -51,10 +52,10 @@ pub fn start(what: Supervise, mode: Mode) -> Result<Option<Ended>, Failure> {
     daemon::launch(mode, |report| supervise(what, server, report))
 }
 
-fn supervise(what: Supervise, listener: OwnedFd, report: Option<End>) -> Result<Ended, Failure> {
-    if let Some(run_dir) = crate::sys::dirs::run_dir() {
-        server.set_monitord_fifo(monitor_fifo(&run_dir, &what.plan.request.lxcpath));
-    }
+fn supervise(what: Supervise, mut server: Server, report: Option<End>) -> Result<Ended, Failure> {
+    let dir = |name: &str| std::env::var_os(name).map(PathBuf::from);
+    let run_dir = run_dir(cred::euid(), cred::egid(), dir("XDG_RUNTIME_DIR"), dir("HOME"));
+    server.set_monitord_fifo(monitor_fifo(&run_dir, &what.plan.request.lxcpath));
     let done = prepare(&what).and_then(|(pidfile, proc, cgroups)| {
         let mut session = Session {
             plan: &what.plan,
@@ -130,8 +131,8 @@ impl Session<'_> {
     fn run(&mut self) -> Result<Wait, Failure> {
         loop {
             self.monitor.set_state(State::Starting);
-            let mut live = match self.boot() {
-                Ok(live) => live,
+            let (mut live, ends) = match self.boot() {
+                Ok(booted) => booted,
                 Err(failure) => {
                     self.monitor.set_state(State::Aborting);
                     self.undo();
@@ -143,7 +144,7 @@ impl Session<'_> {
                 // The starter may be gone; the container runs all the same.
                 let _ = report.reached(Step::Running);
             }
-            let how = self.monitor.run(self.plan, &mut live, &mut self.cgroups)?;
+            let how = self.monitor.run(self.plan, &mut live, ends, &mut self.cgroups)?;
             let target = if is_reboot(how) { Target::Reboot } else { Target::Stop };
             if !self.end(live, target) || target == Target::Stop {
                 return Ok(how);
@@ -151,7 +152,8 @@ impl Session<'_> {
         }
     }
 
-    fn boot(&mut self) -> Result<Live, Failure> {
+    fn boot(&mut self) -> Result<(Live, ConsoleEnds), Failure> {
+        let ends = self.monitor.open_console(self.plan)?;
         self.hooks.pid = None;
         self.hooks.target = None;
         self.hooks.namespaces.clear();
@@ -161,7 +163,7 @@ impl Session<'_> {
             proc: &self.proc,
             keep_streams: start::kept_streams(self.plan),
         };
-        start::start(&mut ground, &mut self.hooks)
+        Ok((start::start(&mut ground, &mut self.hooks)?, ends))
     }
 
     /// After a failed start: the cgroups go, and the post-stop hooks run as after any stop.
@@ -193,6 +195,7 @@ impl Session<'_> {
             self.monitor.close();
         } else {
             self.monitor.set_state(State::Stopped);
+            self.monitor.between_boots();
         }
         match run(HookKind::PostStop) {
             Ok(()) => true,
