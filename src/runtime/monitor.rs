@@ -220,7 +220,7 @@ impl View<'_> {
     fn host_device(&self, key: &str) -> Option<String> {
         let rest = key.strip_prefix("lxc.net.").or_else(|| key.strip_prefix("lxc.network."))?;
         let index: u32 = rest.strip_suffix(".veth.pair")?.parse().ok()?;
-        let made = self.live.network.as_ref()?.devices().iter().find(|d| d.index == index)?;
+        let made = self.live.network.as_ref()?.devices().find(|d| d.index == index)?;
         made.host.clone()
     }
 }
