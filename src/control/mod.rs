@@ -6,9 +6,11 @@
 
 pub mod address;
 pub mod client;
+pub mod error;
 pub mod proto;
 pub mod server;
 pub mod state;
+mod structs;
 
 #[cfg(test)]
 mod proto_tests;

@@ -1,0 +1,99 @@
+//! What can go wrong between a tool and a monitor.
+
+use super::proto::FrameError;
+use crate::sys::error::errno_text;
+use crate::sys::{SysError, errno};
+use crate::util::blame::Explain;
+use thiserror::Error;
+
+/// Why a monitor could not be asked, or what it said no to.
+#[derive(Debug, Error)]
+pub enum ClientError {
+    /// Nobody listens on the command socket.
+    #[error("container \"{name}\" is not running")]
+    NotRunning {
+        /// The container.
+        name: String,
+    },
+    /// The monitor does not obey this user.
+    #[error("the monitor of \"{name}\" denies {command} to this user")]
+    Denied {
+        /// The container.
+        name: String,
+        /// What was asked.
+        command: &'static str,
+    },
+    /// No answer in time.
+    #[error("the monitor of \"{name}\" did not answer {command} within {ms} ms")]
+    Timeout {
+        /// The container.
+        name: String,
+        /// What was asked.
+        command: &'static str,
+        /// How long it had.
+        ms: u128,
+    },
+    /// The connection ended without an answer: the monitor is ending, or too old for the command.
+    #[error("the monitor of \"{name}\" gave no answer to {command}")]
+    NoReply {
+        /// The container.
+        name: String,
+        /// What was asked.
+        command: &'static str,
+    },
+    /// The monitor answered with an error.
+    #[error("the monitor of \"{name}\" failed {command}: {}", errno_text(*errno))]
+    Failed {
+        /// The container.
+        name: String,
+        /// What was asked.
+        command: &'static str,
+        /// The error number it gave.
+        errno: i32,
+    },
+    /// The answer makes no sense.
+    #[error("the monitor of \"{name}\" gave a malformed answer to {command}")]
+    Malformed {
+        /// The container.
+        name: String,
+        /// What was asked.
+        command: &'static str,
+        /// What is wrong with the frame.
+        #[source]
+        source: FrameError,
+    },
+    /// The socket failed.
+    #[error("cannot ask the monitor of \"{name}\"")]
+    Socket {
+        /// The container.
+        name: String,
+        /// The failed call.
+        #[source]
+        source: SysError,
+    },
+}
+
+impl Explain for ClientError {
+    fn errno(&self) -> Option<i32> {
+        match self {
+            Self::NotRunning { .. } => Some(errno::ECONNREFUSED),
+            Self::Denied { .. } => Some(errno::EPERM),
+            Self::Timeout { .. } => Some(errno::ETIMEDOUT),
+            Self::Failed { errno, .. } => Some(*errno),
+            Self::Socket { source, .. } => Some(source.errno),
+            Self::NoReply { .. } | Self::Malformed { .. } => None,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Denied { .. } => {
+                Some("run this as root or as the user who started the container".to_owned())
+            }
+            Self::Timeout { name, .. } => Some(format!(
+                "see what it is doing: ps -o pid,stat,wchan:20,args -C lxc-start | grep {name}"
+            )),
+            _ => None,
+        }
+    }
+}
