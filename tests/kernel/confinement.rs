@@ -10,7 +10,8 @@ use std::path::PathBuf;
 #[track_caller]
 fn sees(m: &Machine, name: &str, script: &str) -> String {
     let root = root(m, name);
-    fs::write(root.join("probe"), format!("exec > /seen 2>&1\n{script}\n")).unwrap();
+    fs::write(root.join("probe"), format!("exec > /seen 2>&1\n{script}\n"))
+        .expect("test directory");
     m.lxc("start", &["-n", name, "-F", "-s", "lxc.init.cmd=/bin/sh /probe"]).ok();
     fs::read_to_string(root.join("seen")).unwrap_or_default()
 }
@@ -21,7 +22,7 @@ fn root(m: &Machine, name: &str) -> PathBuf {
 
 fn policy(m: &Machine, text: &str) -> String {
     let path = m.dir.join("policy");
-    fs::write(&path, text).unwrap();
+    fs::write(&path, text).expect("test directory");
     format!("lxc.net.0.type = empty\nlxc.seccomp.profile = {}\n", path.display())
 }
 
