@@ -128,7 +128,9 @@ impl CgroupTree {
         let DevicePlan::Program { list, .. } = &self.plan.devices else { return Ok(()) };
         let mut changed = list.clone();
         changed.push(line);
-        self.load_program(&changed)?;
+        if self.program.is_some() || !changed.is_permissive() {
+            self.load_program(&changed)?;
+        }
         if let DevicePlan::Program { list, .. } = &mut self.plan.devices {
             *list = changed;
         }

@@ -444,13 +444,11 @@ mod tests {
 
     #[test]
     fn a_rule_for_everything_ends_the_program() {
-        let list = list(&["-a", "+a *:* rw", "+c *:* rwm", "+b *:* rwm", "+a *:* r"]);
-        let program = list.compile();
-        assert!(run(&program, 'c', 5, 5, "rw"));
-        assert!(!run(&program, 'c', 5, 5, "rw") || program.last().unwrap().code == EXIT);
         let mut all = DeviceList::with_default(false);
         all.push(DeviceLine::One(DeviceRule { allow: true, ..DeviceRule::EVERYTHING }));
         assert_eq!(all.compile().len(), 8);
+        assert!(run(&all.compile(), 'b', 8, 0, "rwm"));
+        check(&["-a", "+a *:* rw"], &[(true, 'c', 5, 5, "rw"), (false, 'c', 5, 5, "m")]);
     }
 
     #[test]

@@ -14,6 +14,8 @@ pub enum Missing {
     NotMounted,
     /// Not built into the kernel.
     NotBuilt,
+    /// No kernel has a controller of that name.
+    Unknown,
     /// The cgroup below which containers are made may not use it.
     NotDelegated(PathBuf),
 }
@@ -233,6 +235,7 @@ fn missing_text(why: &Missing) -> String {
         Missing::Disabled => "is disabled in this kernel".into(),
         Missing::NotMounted => "is not mounted in a hierarchy that containers can use".into(),
         Missing::NotBuilt => "is not built into this kernel".into(),
+        Missing::Unknown => "does not exist".into(),
         Missing::NotDelegated(path) => format!("is not available in {}", path.display()),
     }
 }
@@ -319,6 +322,9 @@ impl Explain for CgroupError {
                 "{} has processes of its own: move them to a sub-cgroup first, or set lxc.cgroup.relative = 0",
                 path.display()
             ),
+            Self::Setting { key, .. } if errno == EPERM && key.contains(".devices.") => {
+                "the cgroup that this host runs in may not use that device itself".into()
+            }
             Self::Setting { .. } if errno == ENOENT => {
                 "the kernel has no such file in that controller: see `ls` of the cgroup's directory".into()
             }
@@ -360,6 +366,9 @@ fn controller_hint(controller: &str, why: &Missing) -> String {
         ),
         Missing::NotBuilt => {
             format!("use a kernel that has the {controller} controller, or remove the line")
+        }
+        Missing::Unknown => {
+            "/proc/cgroups and cgroup.controllers list the names, as in memory.max".into()
         }
         Missing::NotDelegated(path) => {
             format!("echo +{controller} > the cgroup.subtree_control above {}", path.display())

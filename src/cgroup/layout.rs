@@ -53,7 +53,7 @@ pub struct Hierarchy {
 }
 
 impl Hierarchy {
-    /// True if `controller` is one of this hierarchy's; `freezer` and `devices` are built into v2.
+    /// True if `controller` is one of this hierarchy's; the unified one is also called that.
     pub fn has(&self, controller: &str) -> bool {
         self.controllers.iter().any(|c| c == controller)
             || self.version == Version::V2 && matches!(controller, "unified" | "cgroup2")
@@ -92,6 +92,25 @@ pub struct Probe<'a> {
     /// `lxc.cgroup.use`: only these controllers; empty for all.
     pub only: &'a [String],
 }
+
+/// The controllers that kernels have or had.
+const KNOWN: [&str; 15] = [
+    "blkio",
+    "cpu",
+    "cpuacct",
+    "cpuset",
+    "devices",
+    "dmem",
+    "freezer",
+    "hugetlb",
+    "memory",
+    "misc",
+    "net_cls",
+    "net_prio",
+    "perf_event",
+    "pids",
+    "rdma",
+];
 
 const CGROUP1_MAGIC: u64 = 0x0027_e0eb;
 
@@ -241,6 +260,9 @@ impl Layout {
             }
         }
         let v1_name = if controller == "io" { "blkio" } else { controller };
+        if !KNOWN.contains(&v1_name) {
+            return Missing::Unknown;
+        }
         let table = fd::read_to_string(self.root.join("proc/cgroups")).unwrap_or_default();
         let row = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
         match row.into_iter().find(|row| row.first() == Some(&v1_name)) {
@@ -439,9 +461,10 @@ mod tests {
         let layout = fixture.layout(Base::Init);
         assert_eq!(layout.why_missing("rdma"), Missing::Disabled);
         assert_eq!(layout.why_missing("net_cls"), Missing::NotMounted);
-        assert_eq!(layout.why_missing("nonesuch"), Missing::NotBuilt);
-        fixture.write("proc/cmdline", "cgroup_disable=nonesuch,other quiet");
-        assert_eq!(layout.why_missing("nonesuch"), Missing::Disabled);
+        assert_eq!(layout.why_missing("misc"), Missing::NotBuilt);
+        assert_eq!(layout.why_missing("memroy"), Missing::Unknown);
+        fixture.write("proc/cmdline", "cgroup_disable=misc,other quiet");
+        assert_eq!(layout.why_missing("misc"), Missing::Disabled);
     }
 
     #[test]

@@ -207,7 +207,7 @@ fn a_missing_controller_is_an_error_with_its_line() {
     let error = planned(&hybrid(), &["1 net_cls.classid=1"]).unwrap_err();
     assert!(matches!(&error, CgroupError::NoController { why: Missing::NotMounted, .. }));
     let error = planned(&hybrid(), &["1 tasks=1"]).unwrap_err();
-    assert!(matches!(&error, CgroupError::NoController { why: Missing::NotBuilt, .. }));
+    assert!(matches!(&error, CgroupError::NoController { why: Missing::Unknown, .. }));
     let fixture = hybrid();
     let layout = fixture.layout(Base::Init);
     let error = plan(&config(&["1 blkio.weight=10"]), "c1", &layout, None).unwrap_err();

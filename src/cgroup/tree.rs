@@ -18,10 +18,10 @@ use super::layout::Hierarchy;
 use super::place::{MODE, Place};
 use super::plan::{CgroupPlan, DevicePlan, Name};
 use super::v1::{self, join};
+use crate::sys::SysError;
 use crate::sys::dir::{mkdir_at, open_path, open_path_at, rmdir_at};
 use crate::sys::errno::{EEXIST, ENOENT};
 use crate::sys::process::{self, Pid};
-use crate::sys::SysError;
 use std::cell::Cell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
@@ -310,6 +310,10 @@ impl CgroupTree {
         match controller {
             // LXC answers a request without a controller with the unified hierarchy.
             "" => self.places.iter().find(|p| p.is_v2()),
+            // Where v2 is all there is, it does what these two did.
+            "devices" | "freezer" => {
+                by(controller).or_else(|| self.places.iter().find(|p| p.is_v2()))
+            }
             name => by(name).or_else(|| by(&format!("name={name}"))),
         }
     }
