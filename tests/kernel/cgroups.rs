@@ -1,0 +1,192 @@
+//! Cgroups of real containers: names, limits, devices, and what is left when they end.
+
+use crate::machine::{Machine, eventually};
+use std::fs;
+use std::path::PathBuf;
+
+const QUIET: &str = "lxc.net.0.type = empty\n";
+
+/// The directory of `controller`'s hierarchy: v1, or the unified one.
+fn hierarchy(controller: &str) -> (PathBuf, bool) {
+    let v1 = PathBuf::from("/sys/fs/cgroup").join(controller);
+    if v1.join("cgroup.procs").exists() {
+        return (v1, false);
+    }
+    (PathBuf::from("/sys/fs/cgroup"), true)
+}
+
+/// The first of `files` (v1, v2) in the payload of a container.
+fn limit(name: &str, controller: &str, v1: &str, v2: &str) -> String {
+    let (dir, unified) = hierarchy(controller);
+    let file = dir.join(format!("lxc.payload.{name}")).join(if unified { v2 } else { v1 });
+    let text = fs::read_to_string(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+    text.trim().to_owned()
+}
+
+fn memberships(pid: u32) -> Vec<String> {
+    let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).expect("the process lives");
+    text.lines().filter_map(|l| l.splitn(3, ':').nth(2)).map(str::to_owned).collect()
+}
+
+#[test]
+fn monitor_and_init_are_in_their_cgroups_in_every_hierarchy() {
+    let m = Machine::new();
+    let c = m.container("where", QUIET);
+    m.start(&c);
+    let init = memberships(m.init_pid(&c));
+    assert!(init.iter().all(|p| p.ends_with(&format!("/lxc.payload.{c}"))), "{init:?}");
+    let monitor = memberships(m.monitor_pid(&c).expect("a monitor"));
+    assert!(monitor.iter().all(|p| p.ends_with(&format!("/lxc.monitor.{c}"))), "{monitor:?}");
+}
+
+#[test]
+fn limits_of_either_version_hold() {
+    let m = Machine::new();
+    let lines = "lxc.cgroup2.memory.max = 64M\nlxc.cgroup.pids.max = 77\n\
+                 lxc.cgroup2.cpu.max = 50000 100000\nlxc.cgroup.cpu.shares = 512\n";
+    let c = m.container("limit", &format!("{QUIET}{lines}"));
+    m.start(&c);
+    assert_eq!(limit(&c, "memory", "memory.limit_in_bytes", "memory.max"), "67108864");
+    assert_eq!(limit(&c, "pids", "pids.max", "pids.max"), "77");
+    let (_, unified) = hierarchy("cpu");
+    if unified {
+        assert_eq!(limit(&c, "cpu", "", "cpu.max"), "50000 100000");
+        assert_eq!(limit(&c, "cpu", "", "cpu.weight"), "50");
+    } else {
+        assert_eq!(limit(&c, "cpu", "cpu.cfs_quota_us", ""), "50000");
+        assert_eq!(limit(&c, "cpu", "cpu.shares", ""), "512");
+    }
+}
+
+#[test]
+fn a_limit_that_cannot_be_had_fails_with_its_line() {
+    let m = Machine::new();
+    let c = m.container("nolimit", QUIET);
+    let config = fs::read_to_string(m.config(&c)).expect("config");
+    let line = config.lines().count() + 1;
+    for (setting, word) in [
+        ("lxc.cgroup2.memory.nonesuch = 1", "memory.nonesuch"),
+        ("lxc.cgroup.nonesuch.limit = 1", "nonesuch"),
+        ("lxc.cgroup.memory.limit_in_bytes = plenty", "memory.limit_in_bytes"),
+        ("lxc.cgroup.devices.deny = everything", "devices.deny"),
+        ("lxc.cgroup.dir = ../elsewhere", "lxc.cgroup.dir"),
+        ("lxc.cgroup.dir.monitor = alone", "lxc.cgroup.dir.container"),
+    ] {
+        fs::write(m.config(&c), format!("{config}{setting}\n")).expect("config");
+        let text = m.lxc("start", &["-n", &c]).fails(1);
+        assert!(text.contains(word), "{setting}: {text}");
+        assert!(text.contains(&format!("config:{line}")), "{setting}: {text}");
+        assert_eq!(m.settle(), Vec::<String>::new(), "{setting}");
+    }
+}
+
+#[test]
+fn devices_are_restricted() {
+    let m = Machine::new();
+    let lines = "lxc.cgroup.devices.deny = a\nlxc.cgroup.devices.allow = c 1:3 rwm\n\
+                 lxc.cgroup.devices.allow = c *:* m\nlxc.cgroup2.devices.deny = a\n\
+                 lxc.cgroup2.devices.allow = c 1:3 rwm\nlxc.cgroup2.devices.allow = c *:* m\n";
+    let c = m.container("devices", &format!("{QUIET}{lines}"));
+    m.start(&c);
+    m.inside(&c, "echo x > /dev/null && mknod /tmp/port c 1 4").ok();
+    m.inside(&c, "head -c 1 /dev/zero").fails(1);
+    m.inside(&c, "mknod /tmp/disk b 8 0").fails(1);
+}
+
+#[test]
+fn only_the_new_kind_of_device_rules() {
+    let m = Machine::new();
+    let lines = "lxc.cgroup2.devices.allow = c 1:3 rwm\nlxc.cgroup2.devices.allow = /dev/full r\n";
+    let c = m.container("newdev", &format!("{QUIET}{lines}"));
+    m.start(&c);
+    m.inside(&c, "echo x > /dev/null && head -c 1 /dev/full").ok();
+    m.inside(&c, "head -c 1 /dev/zero").fails(1);
+}
+
+#[test]
+fn directories_of_the_users_choice() {
+    let m = Machine::new();
+    let c = m.container("dirs", QUIET);
+    let config = fs::read_to_string(m.config(&c)).expect("config");
+    let chosen = format!(
+        "lxc.cgroup.dir.monitor = {c}-m/one\nlxc.cgroup.dir.container = {c}-p\n\
+         lxc.cgroup.dir.container.inner = ns\nlxc.cgroup2.memory.max = 64M\n\
+         lxc.cgroup.devices.deny = a\nlxc.cgroup.devices.allow = c *:* rwm\n"
+    );
+    fs::write(m.config(&c), format!("{config}{chosen}")).expect("config");
+    m.start(&c);
+    let init = memberships(m.init_pid(&c));
+    assert!(init.iter().all(|p| p.ends_with(&format!("/{c}-p/ns"))), "{init:?}");
+    let (dir, unified) = hierarchy("memory");
+    let file = if unified { "memory.max" } else { "memory.limit_in_bytes" };
+    let text = fs::read_to_string(dir.join(format!("{c}-p")).join(file)).expect("limit");
+    assert_eq!(text.trim(), "67108864");
+    m.lxc("stop", &["-n", &c, "-k"]).ok();
+    assert_eq!(m.settle(), Vec::<String>::new());
+    fs::write(m.config(&c), format!("{config}lxc.cgroup.dir = {c}/deep\n")).expect("config");
+    m.start(&c);
+    let init = memberships(m.init_pid(&c));
+    assert!(init.iter().all(|p| p.ends_with(&format!("/{c}/deep/lxc.payload.{c}"))), "{init:?}");
+}
+
+#[test]
+fn a_name_that_is_taken_gets_a_number() {
+    let m = Machine::new();
+    let c = m.container("taken", QUIET);
+    let (dir, _) = hierarchy("pids");
+    let taken = dir.join(format!("lxc.payload.{c}"));
+    fs::create_dir(&taken).expect("cgroup");
+    m.start(&c);
+    let init = memberships(m.init_pid(&c));
+    let wanted = format!("/lxc.payload.{c}-1");
+    assert!(init.iter().all(|p| p.ends_with(&wanted)), "{init:?}");
+    m.lxc("stop", &["-n", &c, "-k"]).ok();
+    fs::remove_dir(&taken).expect("nobody else removes it");
+}
+
+#[test]
+fn nothing_is_left_of_cgroups_made_inside() {
+    let m = Machine::new();
+    let c = m.container("inside", &format!("{QUIET}lxc.mount.auto = cgroup:rw:force\n"));
+    m.start(&c);
+    let (dir, _) = hierarchy("memory");
+    let payload = dir.join(format!("lxc.payload.{c}"));
+    let deep = payload.join("a/b/c/d");
+    fs::create_dir_all(&deep).expect("cgroups");
+    fs::create_dir_all(payload.join("e/f")).expect("cgroups");
+    m.lxc("stop", &["-n", &c, "-k"]).ok();
+    assert_eq!(m.settle(), Vec::<String>::new());
+}
+
+#[test]
+fn a_frozen_container_can_be_killed() {
+    let m = Machine::new();
+    let c = m.container("frozen", QUIET);
+    m.start(&c);
+    m.lxc("freeze", &["-n", &c]).ok();
+    m.lxc("stop", &["-n", &c, "-k"]).ok();
+    assert_eq!(m.settle(), Vec::<String>::new());
+    m.start(&c);
+    assert_eq!(m.state(&c), "RUNNING");
+}
+
+#[test]
+fn a_daemon_that_a_hook_left_does_not_keep_the_cgroup() {
+    let m = Machine::new();
+    let note = m.dir.join("pid");
+    let hook = m.dir.join("hook");
+    let script =
+        format!("#!/bin/sh\nsleep 60 </dev/null >/dev/null 2>&1 &\necho $! > {}\n", note.display());
+    fs::write(&hook, script).expect("hook");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::set_permissions(&hook, mode).expect("hook");
+    let lines = format!("{QUIET}lxc.hook.start-host = {}\n", hook.display());
+    let c = m.container("daemon", &lines);
+    m.start(&c);
+    let pid: u32 =
+        eventually(5, "the hook's daemon", || fs::read_to_string(&note).ok()?.trim().parse().ok());
+    m.lxc("stop", &["-n", &c, "-k"]).ok();
+    assert_eq!(m.settle(), Vec::<String>::new());
+    assert!(fs::metadata(format!("/proc/{pid}")).is_ok(), "it is the host's and lives on");
+    m.sh(&format!("kill {pid}")).ok();
+}
