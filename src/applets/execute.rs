@@ -13,12 +13,8 @@ use clap::{ArgMatches, Command};
 use std::process::ExitCode;
 
 /// The registry's entry.
-pub const APPLET: Applet = Applet {
-    name: "lxc-execute",
-    about: "run a command in a container of its own",
-    command,
-    run,
-};
+pub const APPLET: Applet =
+    Applet { name: "lxc-execute", about: "run a command in a container of its own", command, run };
 
 fn command() -> Command {
     let command = Command::new(APPLET.name)

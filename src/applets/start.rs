@@ -3,9 +3,9 @@
 use super::Applet;
 use crate::config::NsKind;
 use crate::container::Container;
+use crate::container::start::{Start, StartError};
 use crate::control::client::Client;
 use crate::control::state::State;
-use crate::container::start::{Start, StartError};
 use crate::runtime::daemon::Mode;
 use crate::sys::sealed;
 use crate::ui::args::{flag, get, get_text, rest, shared, value};
@@ -15,8 +15,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// The registry's entry.
-pub const APPLET: Applet =
-    Applet { name: "lxc-start", about: "start a container", command, run };
+pub const APPLET: Applet = Applet { name: "lxc-start", about: "start a container", command, run };
 
 /// The namespaces that `--share-*` offers, as LXC has them.
 const SHARED: [(&str, NsKind); 4] = [
@@ -55,7 +54,9 @@ fn command() -> Command {
                 .short('C')
                 .help("close inherited file descriptors (always in the background)"),
         )
-        .arg(flag("dry-run", "dry-run").help("print everything that would be done, and do nothing"));
+        .arg(
+            flag("dry-run", "dry-run").help("print everything that would be done, and do nothing"),
+        );
     shared(shares(defines(command)).arg(rest("COMMAND"))).after_help(
         "COMMAND and its arguments run instead of lxc.init.cmd or /sbin/init.\n\
          Exit status: 0 when the container runs (or did already), 1 when it could not start.",
@@ -82,7 +83,10 @@ pub(super) fn shares(command: Command) -> Command {
 }
 
 /// The settings that the options stand for, each with its option's name.
-pub(super) fn defined(ctx: &Context, matches: &ArgMatches) -> Result<Vec<(String, &'static str)>, Failure> {
+pub(super) fn defined(
+    ctx: &Context,
+    matches: &ArgMatches,
+) -> Result<Vec<(String, &'static str)>, Failure> {
     let mut all = Vec::new();
     for text in matches.get_many::<std::ffi::OsString>("define").into_iter().flatten() {
         let text = text.to_str().ok_or_else(|| Failure::new("--define wants text"))?;

@@ -2,8 +2,9 @@
 
 use super::error::CgroupError;
 use super::place::Place;
+use super::plan::CgroupPlan;
 use super::prune::{self, Patience};
-use super::tree::{CgroupTree, Made, Placed};
+use super::tree::{CgroupTree, HIGHEST_NUMBER, Made, Placed};
 use crate::sys::dir::{exists_at, rmdir_at};
 use crate::sys::process;
 use std::time::Duration;
@@ -12,6 +13,24 @@ use std::time::Duration;
 const FOR_KILLED: Duration = Duration::from_secs(5);
 /// How long a monitor may take to be gone.
 const FOR_LEAVING: Duration = Duration::from_secs(1);
+
+/// Removes the empty cgroups that a killed monitor left behind, waiting up to `patience` for
+/// processes that are still dying. Cgroups that are in use stay.
+pub fn remove_leftovers(plan: &CgroupPlan, patience: Duration) {
+    for hierarchy in &plan.hierarchies {
+        let Ok(place) = Place::open(hierarchy) else { continue };
+        for name in [&plan.payload, &plan.monitor] {
+            let numbers = (1..).map(|n| format!("{}-{n}", name.path));
+            let names = std::iter::once(name.path.clone()).chain(numbers);
+            for path in names.take(if name.numbered { HIGHEST_NUMBER as usize + 1 } else { 1 }) {
+                if !place.exists(&path) {
+                    break;
+                }
+                place.remove_empty(&path, patience);
+            }
+        }
+    }
+}
 
 impl CgroupTree {
     /// Sends SIGKILL to everything in the payload, without waiting.

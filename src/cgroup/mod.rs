@@ -24,6 +24,7 @@ mod v1;
 mod v2;
 pub mod view;
 
+pub use end::remove_leftovers;
 pub use error::{CgroupError, Missing};
 pub use layout::{Base, Hierarchy, Layout, LayoutKind, Version};
 pub use plan::{CgroupPlan, plan};

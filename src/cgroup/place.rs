@@ -2,16 +2,18 @@
 
 use super::error::CgroupError;
 use super::layout::{Hierarchy, Version};
+use super::prune::{self, Patience};
 use super::tree::Placed;
 use super::v1::{self, Cpuset, join};
 use super::v2;
-use crate::sys::dir::{mkdir_at, open_path};
+use crate::sys::dir::{exists_at, mkdir_at, open_path};
 use crate::sys::errno::EEXIST;
 use crate::sys::process::Pid;
 use crate::sys::{SysError, fd};
 use std::cell::OnceCell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
+use std::time::Duration;
 
 pub(super) const MODE: u32 = 0o755;
 
@@ -48,6 +50,17 @@ impl Place {
     /// The path below the mount point, with a leading slash.
     pub(super) fn below_mount(&self, path: &str) -> String {
         format!("/{}", join(&self.hierarchy.base, path))
+    }
+
+    /// True if `path` is there.
+    pub(super) fn exists(&self, path: &str) -> bool {
+        exists_at(self.base(), path)
+    }
+
+    /// Removes `path`, with the empty cgroups in it, unless somebody is still in it after
+    /// `patience`. True if it is gone.
+    pub(super) fn remove_empty(&self, path: &str, patience: Duration) -> bool {
+        prune::remove(self.base(), path, &mut Patience::new(patience), || {}).is_ok()
     }
 
     /// Enables all controllers for the children of `path`; what refused, if anything did.

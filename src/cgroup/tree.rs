@@ -27,7 +27,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Duration;
 
-const HIGHEST_NUMBER: u32 = 999;
+pub(super) const HIGHEST_NUMBER: u32 = 999;
 
 /// Whether clone3 has put the process into its unified cgroup already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -168,13 +168,22 @@ impl CgroupTree {
                 0 => name.path.clone(),
                 n => format!("{}-{n}", name.path),
             };
-            match self.make_everywhere(&path) {
-                Err(CgroupError::Create { source, .. }) if source.is(EEXIST) && name.numbered => {}
-                done => return done,
+            let taken = |made: &Result<Made, CgroupError>| matches!(made, Err(CgroupError::Create { source, .. }) if source.is(EEXIST));
+            let mut made = self.make_everywhere(&path);
+            if taken(&made) && self.is_left_over(&path) {
+                made = self.make_everywhere(&path);
+            }
+            if !taken(&made) || !name.numbered {
+                return made;
             }
         }
         let path = self.places.first().map(|p| p.path(&name.path)).unwrap_or_default();
         Err(CgroupError::Exhausted { path })
+    }
+
+    /// Removes `path` everywhere if nobody is in it: what a monitor that was killed left behind.
+    fn is_left_over(&self, path: &str) -> bool {
+        self.places.iter().all(|place| place.remove_empty(path, Duration::ZERO))
     }
 
     fn make_everywhere(&mut self, path: &str) -> Result<Made, CgroupError> {

@@ -19,25 +19,28 @@ pub enum Mode {
     Foreground,
 }
 
-/// Runs `supervise` in this process, or in a daemon whose start it waits for.
+/// Runs `supervise` on `what` in this process, or in a daemon whose start it waits for. If the
+/// daemon is killed meanwhile, `clean_up` removes what it left behind.
 ///
 /// `supervise` gets the end on which it reports RUNNING (none in foreground mode) and returns
 /// what became of the container. In daemon mode the answer is `Ok(None)` once the container runs.
 ///
 /// # Errors
 /// The failure of the start, after everything has been undone and the daemon is gone.
-pub fn launch<T>(
+pub fn launch<W, T>(
     mode: Mode,
-    supervise: impl FnOnce(Option<End>) -> Result<T, Failure>,
+    what: W,
+    supervise: impl FnOnce(W, Option<End>) -> Result<T, Failure>,
+    clean_up: impl FnOnce(W),
 ) -> Result<Option<T>, Failure> {
     if mode == Mode::Foreground {
-        return supervise(None).map(Some);
+        return supervise(what, None).map(Some);
     }
     let (ours, theirs) = sync::pair().during(Step::Monitor)?;
     match process::fork().during(Step::Monitor)? {
         Fork::Child => {
             drop(ours);
-            let code = daemon(theirs, supervise);
+            let code = daemon(theirs, |report| supervise(what, report));
             process::exit_now(code)
         }
         Fork::Parent(pid) => {
@@ -50,7 +53,11 @@ pub fn launch<T>(
                     let _ = process::wait(pid);
                     Err(failure)
                 }
-                _ => Err(how_it_died(process::wait(pid))),
+                _ => {
+                    let end = process::wait(pid);
+                    clean_up(what);
+                    Err(how_it_died(end))
+                }
             }
         }
     }

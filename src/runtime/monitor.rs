@@ -293,11 +293,8 @@ impl Container for View<'_> {
 
     fn holds(&self, pid: i32) -> bool {
         let Ok(text) = fd::read_to_string(format!("/proc/{pid}/cgroup")) else { return false };
-        let own: Vec<String> = self
-            .cgroups
-            .hierarchies()
-            .filter_map(|h| self.cgroups.path(h.query_name()?))
-            .collect();
+        let own: Vec<String> =
+            self.cgroups.hierarchies().filter_map(|h| self.cgroups.path(h.query_name()?)).collect();
         text.lines().filter_map(|line| line.splitn(3, ':').nth(2)).any(|path| {
             own.iter().any(|own| {
                 path.strip_prefix(own.as_str())

@@ -9,6 +9,7 @@ use super::sync::{During, Failure, Step};
 use crate::config::{Config, HookKind, IdKind, NsKind, Origin};
 use crate::net::rtnl::Rtnl;
 use crate::sys::cred;
+use crate::sys::path::Root;
 use crate::sys::procfs::ProcFs;
 use crate::{caps, cgroup, idmap, limits, lsm, mount, net, ns, seccomp, storage, tty};
 use std::fmt;
@@ -191,6 +192,14 @@ fn plan_ids(config: &Config) -> Result<Option<(idmap::IdMap, idmap::Writer)>, Fa
 fn plan_mounts(config: &Config, request: &Request) -> Result<mount::MountPlan, Failure> {
     let backend = storage::open(config).during(Step::Plan)?;
     let root = backend.as_ref().map(|backend| backend.root_source());
+    // A pre-start hook may be what makes it appear.
+    if let (Some(mount::RootSource::Dir(dir)), []) = (&root, config.hooks(HookKind::PreStart)) {
+        Root::open(dir).map_err(|e| Failure {
+            message: format!("lxc.rootfs.path cannot be used: {e}"),
+            origin: config.origin("lxc.rootfs.path").cloned(),
+            ..Failure::new(Step::Plan, &e)
+        })?;
+    }
     let point = mount::load_mount_point(config, root.as_ref()).during(Step::Plan)?;
     let inputs = mount::Inputs {
         lxcpath: &request.lxcpath,

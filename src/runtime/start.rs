@@ -13,6 +13,7 @@ use crate::hook::{self, HookContext};
 use crate::lsm::apparmor;
 use crate::mount::{self, CgroupHierarchy, CgroupMountView};
 use crate::net::Network;
+use crate::storage::{self, Pin};
 use crate::sys::error::{Result as SysResult, SysError};
 use crate::sys::fd::{self, OpenFlags};
 use crate::sys::process::{self, Cloned, Fork, KillOnDrop, Parent, Pid, Wait};
@@ -40,6 +41,8 @@ pub struct Live {
     pub devpts: Option<OwnedFd>,
     /// The seccomp listener.
     pub seccomp: Option<OwnedFd>,
+    /// Keeps the file system of the root from being made read-only under the container.
+    pub pin: Option<Pin>,
     /// The generated profile.
     pub profile: Option<apparmor::Loaded>,
 }
@@ -65,6 +68,11 @@ pub fn start(ground: &mut Ground<'_>, hooks: &mut HookContext) -> Result<Live, F
     let config = &plan.config;
     hook::run(HookKind::PreStart, config.hooks(HookKind::PreStart), hooks, &[])
         .during(Step::PreStartHooks)?;
+    let backend = storage::open(config).during(Step::Rootfs)?;
+    let pin = match &backend {
+        Some(backend) => Pin::rootfs(config, backend.as_ref()).during(Step::Rootfs)?,
+        None => None,
+    };
     let owner = plan.idmap.as_ref().and_then(|(map, _)| map.root().0).map_or(0, |id| id.0);
     let host_console = tty::host::console_pty(&plan.terminals, owner).during(Step::Console)?;
     let profile = plan.lsm.prepare().during(Step::LsmPrepare)?;
@@ -112,6 +120,7 @@ pub fn start(ground: &mut Ground<'_>, hooks: &mut HookContext) -> Result<Live, F
         ttys: pairs(live.ttys),
         devpts: live.devpts,
         seccomp: live.seccomp,
+        pin,
         profile,
     })
 }

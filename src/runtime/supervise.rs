@@ -11,12 +11,16 @@ use crate::config::{HookKind, NsKind};
 use crate::control::server::Server;
 use crate::control::state::{State, monitor_fifo};
 use crate::hook::{self, HookContext, Target};
+use crate::sys::error::Result as SysResult;
+use crate::sys::fd::{self, OpenFlags};
 use crate::sys::process::Wait;
 use crate::sys::procfs::ProcFs;
 use crate::sys::{cred, errno, ns as sysns, signal, title};
 use crate::util::signames::Signal;
-use crate::{mount, ns};
+use crate::{cgroup, mount, ns};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// What a start needs besides its plan.
 pub struct Supervise {
@@ -49,15 +53,29 @@ pub fn start(what: Supervise, mode: Mode) -> Result<Option<Ended>, Failure> {
         }
         Failure::new(Step::Socket, &e)
     })?;
-    daemon::launch(mode, |report| supervise(what, server, report))
+    let clean_up = |(what, server): (Supervise, Server)| {
+        // First of all the name: whoever comes next may start.
+        drop(server);
+        cgroup::remove_leftovers(&what.plan.cgroup, AFTER_KILL);
+    };
+    daemon::launch(
+        mode,
+        (what, server),
+        |(what, server), end| supervise(what, server, end),
+        clean_up,
+    )
 }
+
+/// How long the processes of a killed monitor's container may take to die with it.
+const AFTER_KILL: Duration = Duration::from_secs(2);
 
 fn supervise(what: Supervise, mut server: Server, report: Option<End>) -> Result<Ended, Failure> {
     let dir = |name: &str| std::env::var_os(name).map(PathBuf::from);
     let run_dir = run_dir(cred::euid(), cred::egid(), dir("XDG_RUNTIME_DIR"), dir("HOME"));
     server.set_monitord_fifo(monitor_fifo(&run_dir, &what.plan.request.lxcpath));
-    let done = prepare(&what).and_then(|(pidfile, proc, cgroups)| {
+    let done = prepare(&what).and_then(|(pidfile, proc, cgroups, reserve)| {
         let mut session = Session {
+            reserve,
             plan: &what.plan,
             proc,
             cgroups,
@@ -87,7 +105,10 @@ fn supervise(what: Supervise, mut server: Server, report: Option<End>) -> Result
 }
 
 /// What is needed before the first state is announced.
-fn prepare(what: &Supervise) -> Result<(Option<PidFile>, ProcFs, CgroupTree), Failure> {
+#[allow(clippy::type_complexity, reason = "the parts of a session, made in order")]
+fn prepare(
+    what: &Supervise,
+) -> Result<(Option<PidFile>, ProcFs, CgroupTree, Vec<OwnedFd>), Failure> {
     let plan = &what.plan;
     let pidfile = what.pidfile.as_deref().map(PidFile::write).transpose().during(Step::Monitor)?;
     let request = &plan.request;
@@ -100,9 +121,24 @@ fn prepare(what: &Supervise) -> Result<(Option<PidFile>, ProcFs, CgroupTree), Fa
         mount::slave_all().during(Step::Monitor)?;
     }
     let proc = ProcFs::open().during(Step::Monitor)?;
+    let reserve = reserve().during(Step::Monitor)?;
     let cgroups = CgroupTree::create_monitor(&plan.cgroup).during(Step::Cgroups)?;
-    cgroups.enter_monitor_self(Placed::Nowhere).during(Step::Cgroups)?;
-    Ok((pidfile, proc, cgroups))
+    if let Err(failure) = cgroups.enter_monitor_self(Placed::Nowhere).during(Step::Cgroups) {
+        // Before the tree is dropped, which may need them.
+        drop(reserve);
+        return Err(failure);
+    }
+    Ok((pidfile, proc, cgroups, reserve))
+}
+
+/// Descriptors that are given up when a start fails, so that undoing it works even where it
+/// failed for want of descriptors.
+fn reserve() -> SysResult<Vec<OwnedFd>> {
+    let null = fd::open("/dev/null", OpenFlags::PATH, 0)?;
+    let more = (0..3).map(|_| fd::dup_above(null.as_fd(), 3));
+    let mut all: Vec<OwnedFd> = more.collect::<SysResult<_>>()?;
+    all.push(null);
+    Ok(all)
 }
 
 /// Signals that LXC's monitor leaves alone: faults of its own.
@@ -123,6 +159,7 @@ struct Session<'a> {
     hooks: HookContext,
     monitor: Monitor,
     report: Option<&'a End>,
+    reserve: Vec<OwnedFd>,
     _pidfile: Option<PidFile>,
 }
 
@@ -168,8 +205,12 @@ impl Session<'_> {
 
     /// After a failed start: the cgroups go, and the post-stop hooks run as after any stop.
     fn undo(&mut self) {
-        for error in self.cgroups.remove() {
-            log::warn!("{error}");
+        self.reserve.clear();
+        warn_all(self.cgroups.remove());
+        self.hooks.target = Some(Target::Stop);
+        let hooks = self.plan.config.hooks(HookKind::PostStop);
+        if let Err(e) = hook::run(HookKind::PostStop, hooks, &self.hooks, &[]) {
+            log::error!("{e}");
         }
     }
 
