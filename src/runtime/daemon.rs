@@ -4,10 +4,11 @@
 //! In foreground mode the starter itself is the supervisor.
 
 use super::sync::{self, During, End, Failure, Message, Step};
+use crate::cgroup::Placed;
 use crate::sys::error::SysError;
 use crate::sys::fd::{self, OpenFlags};
-use crate::sys::process::{self, Fork, Wait};
-use std::os::fd::AsFd;
+use crate::sys::process::{self, Cloned, Parent, Wait};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 /// Who supervises.
@@ -19,8 +20,19 @@ pub enum Mode {
     Foreground,
 }
 
+/// What became of the daemon, for the starter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It supervises the container.
+    Lives,
+    /// It gave up and undid everything.
+    Undone,
+    /// It was killed in the middle of it.
+    Killed,
+}
+
 /// Runs `supervise` on `what` in this process, or in a daemon whose start it waits for. If the
-/// daemon is killed meanwhile, `clean_up` removes what it left behind.
+/// daemon is killed meanwhile, `after` is told to remove what it left behind. `cgroup` is where the daemon is made, if the kernel can.
 ///
 /// `supervise` gets the end on which it reports RUNNING (none in foreground mode) and returns
 /// what became of the container. In daemon mode the answer is `Ok(None)` once the container runs.
@@ -30,32 +42,40 @@ pub enum Mode {
 pub fn launch<W, T>(
     mode: Mode,
     what: W,
-    supervise: impl FnOnce(W, Option<End>) -> Result<T, Failure>,
-    clean_up: impl FnOnce(W),
+    cgroup: Option<OwnedFd>,
+    supervise: impl FnOnce(W, Option<End>, Placed) -> Result<T, Failure>,
+    after: impl FnOnce(W, Fate),
 ) -> Result<Option<T>, Failure> {
     if mode == Mode::Foreground {
-        return supervise(what, None).map(Some);
+        return supervise(what, None, Placed::Nowhere).map(Some);
     }
     let (ours, theirs) = sync::pair().during(Step::Monitor)?;
-    match process::fork().during(Step::Monitor)? {
-        Fork::Child => {
+    let mut placed = false;
+    let into = cgroup.as_ref().map(AsFd::as_fd);
+    match process::clone3(0, Parent::Caller, into, &mut placed).during(Step::Monitor)? {
+        Cloned::Child => {
             drop(ours);
-            let code = daemon(theirs, |report| supervise(what, report));
+            let placed = if placed { Placed::InUnified } else { Placed::Nowhere };
+            let code = daemon(theirs, |report| supervise(what, report, placed));
             process::exit_now(code)
         }
-        Fork::Parent(pid) => {
+        Cloned::Parent { pid, .. } => {
             drop(theirs);
             let answer = ours.receive().during(Step::Monitor)?;
             match answer {
-                Some(Message::Reached(Step::Running)) => Ok(None),
+                Some(Message::Reached(Step::Running)) => {
+                    after(what, Fate::Lives);
+                    Ok(None)
+                }
                 Some(Message::Failed(failure)) => {
                     // The daemon undid everything before it spoke; its end is the last leftover.
                     let _ = process::wait(pid);
+                    after(what, Fate::Undone);
                     Err(failure)
                 }
                 _ => {
                     let end = process::wait(pid);
-                    clean_up(what);
+                    after(what, Fate::Killed);
                     Err(how_it_died(end))
                 }
             }

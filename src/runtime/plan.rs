@@ -206,7 +206,10 @@ fn plan_mounts(config: &Config, request: &Request) -> Result<mount::MountPlan, F
         name: &request.name,
         root,
         mount_point: &point,
-        fstab: mount::load_fstab(config).during(Step::Plan)?,
+        fstab: mount::load_fstab(config).during(Step::Plan).map_err(|mut failure| {
+            failure.origin = failure.origin.or(config.origin("lxc.mount.fstab").cloned());
+            failure
+        })?,
     };
     mount::plan::plan(config, &inputs).during(Step::Plan)
 }

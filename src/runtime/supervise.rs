@@ -1,6 +1,6 @@
 //! The supervising process of one container: start, event loop, end, and again at a reboot.
 
-use super::daemon::{self, Mode, PidFile};
+use super::daemon::{self, Fate, Mode, PidFile};
 use super::monitor::{ConsoleEnds, Monitor};
 use super::plan::StartPlan;
 use super::start::{self, Ground, Live};
@@ -12,8 +12,9 @@ use crate::control::server::Server;
 use crate::control::state::{State, monitor_fifo};
 use crate::hook::{self, HookContext, Target};
 use crate::sys::error::Result as SysResult;
+use crate::sys::event::{self, Ready};
 use crate::sys::fd::{self, OpenFlags};
-use crate::sys::process::Wait;
+use crate::sys::process::{self, Cloned, Parent, Wait};
 use crate::sys::procfs::ProcFs;
 use crate::sys::{cred, errno, ns as sysns, signal, title};
 use crate::util::signames::Signal;
@@ -53,46 +54,63 @@ pub fn start(what: Supervise, mode: Mode) -> Result<Option<Ended>, Failure> {
         }
         Failure::new(Step::Socket, &e)
     })?;
-    let clean_up = |(what, server): (Supervise, Server)| {
+    // Made here, so that the monitor can be born in it: to move a process costs the kernel a
+    // grace period of milliseconds.
+    let cgroups = CgroupTree::create_monitor(&what.plan.cgroup).during(Step::Cgroups)?;
+    let into = cgroups.monitor_fd();
+    let after = |(what, server, cgroups): (Supervise, Server, CgroupTree), fate| {
         // First of all the name: whoever comes next may start.
         drop(server);
-        cgroup::remove_leftovers(&what.plan.cgroup, AFTER_KILL);
+        if fate == Fate::Killed {
+            drop(cgroups);
+            cgroup::remove_leftovers(&what.plan.cgroup, AFTER_KILL);
+        } else {
+            cgroups.disarm();
+        }
     };
-    daemon::launch(
-        mode,
-        (what, server),
-        |(what, server), end| supervise(what, server, end),
-        clean_up,
-    )
+    let run = |(what, server, cgroups), end, placed| supervise(what, server, cgroups, end, placed);
+    daemon::launch(mode, (what, server, cgroups), into, run, after)
 }
 
 /// How long the processes of a killed monitor's container may take to die with it.
 const AFTER_KILL: Duration = Duration::from_secs(2);
 
-fn supervise(what: Supervise, mut server: Server, report: Option<End>) -> Result<Ended, Failure> {
+fn supervise(
+    what: Supervise,
+    mut server: Server,
+    mut cgroups: CgroupTree,
+    report: Option<End>,
+    placed: Placed,
+) -> Result<Ended, Failure> {
+    cgroups.take_over();
     let dir = |name: &str| std::env::var_os(name).map(PathBuf::from);
     let run_dir = run_dir(cred::euid(), cred::egid(), dir("XDG_RUNTIME_DIR"), dir("HOME"));
     server.set_monitord_fifo(monitor_fifo(&run_dir, &what.plan.request.lxcpath));
-    let done = prepare(&what).and_then(|(pidfile, proc, cgroups, reserve)| {
+    let prepared = prepare(&what, &cgroups, placed)
+        .and_then(|prepared| Ok((prepared, Monitor::new(&what.plan, server)?)));
+    let done = prepared.and_then(|((pidfile, proc, reserve), monitor)| {
         let mut session = Session {
             reserve,
             plan: &what.plan,
             proc,
             cgroups,
             hooks: hook_context(&what.plan),
-            monitor: Monitor::new(&what.plan, server)?,
+            monitor,
             report: report.as_ref(),
-            _pidfile: pidfile,
+            daemon: report.is_some(),
+            pidfile,
         };
-        session.run()
+        let how = session.run()?;
+        Ok((how, session))
     });
     match done {
-        Ok(how) => {
+        Ok((how, session)) => {
             if what.plan.config.ephemeral {
                 if let Err(e) = (what.destroy)() {
                     log::error!("destroying the ephemeral container: {e}");
                 }
             }
+            session.farewell();
             Ok(Ended { how })
         }
         Err(failure) => {
@@ -108,7 +126,9 @@ fn supervise(what: Supervise, mut server: Server, report: Option<End>) -> Result
 #[allow(clippy::type_complexity, reason = "the parts of a session, made in order")]
 fn prepare(
     what: &Supervise,
-) -> Result<(Option<PidFile>, ProcFs, CgroupTree, Vec<OwnedFd>), Failure> {
+    cgroups: &CgroupTree,
+    placed: Placed,
+) -> Result<(Option<PidFile>, ProcFs, Vec<OwnedFd>), Failure> {
     let plan = &what.plan;
     let pidfile = what.pidfile.as_deref().map(PidFile::write).transpose().during(Step::Monitor)?;
     let request = &plan.request;
@@ -122,13 +142,12 @@ fn prepare(
     }
     let proc = ProcFs::open().during(Step::Monitor)?;
     let reserve = reserve().during(Step::Monitor)?;
-    let cgroups = CgroupTree::create_monitor(&plan.cgroup).during(Step::Cgroups)?;
-    if let Err(failure) = cgroups.enter_monitor_self(Placed::Nowhere).during(Step::Cgroups) {
+    if let Err(failure) = cgroups.enter_monitor_self(placed).during(Step::Cgroups) {
         // Before the tree is dropped, which may need them.
         drop(reserve);
         return Err(failure);
     }
-    Ok((pidfile, proc, cgroups, reserve))
+    Ok((pidfile, proc, reserve))
 }
 
 /// Descriptors that are given up when a start fails, so that undoing it works even where it
@@ -159,8 +178,10 @@ struct Session<'a> {
     hooks: HookContext,
     monitor: Monitor,
     report: Option<&'a End>,
+    /// The process ends with the container.
+    daemon: bool,
     reserve: Vec<OwnedFd>,
-    _pidfile: Option<PidFile>,
+    pidfile: Option<PidFile>,
 }
 
 impl Session<'_> {
@@ -187,6 +208,42 @@ impl Session<'_> {
                 return Ok(how);
             }
         }
+    }
+
+    /// The end of it all: leaves the monitor's cgroup and has it removed.
+    ///
+    /// A process that moves waits for a grace period of the kernel, milliseconds for whoever waits
+    /// for the stop. A daemon ends instead, and a child of its own, born outside, removes the
+    /// cgroup. The clients' connections end with that child: then nothing is left.
+    fn farewell(mut self) {
+        self.pidfile = None;
+        if self.daemon {
+            warn_all(self.cgroups.leave_monitor(Placed::InUnified));
+            if let (Some(pivot), Ok(own)) =
+                (self.cgroups.pivot_fd(), process::pidfd_open(process::own_pid()))
+            {
+                let mut placed = false;
+                let into = Some(pivot.as_fd());
+                match process::clone3(0, Parent::Caller, into, &mut placed) {
+                    Ok(Cloned::Parent { .. }) if placed => {
+                        self.cgroups.disarm();
+                        // Its streams and clients are the child's now.
+                        process::exit_now(0);
+                    }
+                    Ok(Cloned::Child) => {
+                        if placed {
+                            self.cgroups.take_over();
+                            let _ = event::poll(own.as_fd(), Ready::READ, None);
+                            warn_all(self.cgroups.remove_monitor());
+                        }
+                        process::exit_now(0);
+                    }
+                    _ => {}
+                }
+            }
+        }
+        warn_all(self.cgroups.leave_monitor(Placed::Nowhere));
+        warn_all(self.cgroups.remove_monitor());
     }
 
     fn boot(&mut self) -> Result<(Live, ConsoleEnds), Failure> {
@@ -230,8 +287,6 @@ impl Session<'_> {
         drop(live.profile);
         warn_all(self.cgroups.remove_payload());
         if target == Target::Stop {
-            warn_all(self.cgroups.leave_monitor(Placed::Nowhere));
-            warn_all(self.cgroups.remove_monitor());
             // From here on the container is STOPPED for everybody who asks.
             self.monitor.close();
         } else {

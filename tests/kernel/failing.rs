@@ -126,7 +126,7 @@ fn values_that_cannot_be_had_are_found_by_the_plan() {
         ("lxc.namespace.share.net = nosuchcontainer".into(), &["nosuchcontainer"]),
         ("lxc.cgroup2.nosuch.file = 1".into(), &["nosuch.file"]),
         ("lxc.cgroup.memory.nosuchfile = 1".into(), &["memory.nosuchfile"]),
-        ("lxc.rootfs.options = idmap=container".into(), &["lxc.rootfs.options"]),
+        ("lxc.rootfs.options = idmap=container".into(), &["idmap=container"]),
         ("lxc.init.cmd = 'open".into(), &["lxc.init.cmd"]),
     ];
     for (line, needles) in cases {
@@ -169,11 +169,12 @@ fn what_the_kernel_refuses_is_told_with_the_call() {
 #[test]
 fn a_full_dev_is_an_error_of_the_hook_that_filled_it() {
     let m = Machine::new();
-    let c = m.container(
-        "fulldev",
-        "lxc.autodev.tmpfs.size = 4096\n\
-         lxc.hook.autodev = dd if=/dev/zero of=$LXC_ROOTFS_MOUNT/dev/fill bs=4096 count=9\n",
-    );
+    let script = m.dir.join("fill.sh");
+    let text = "#!/bin/sh\nexec dd if=/dev/zero of=$LXC_ROOTFS_MOUNT/dev/fill bs=4096 count=9\n";
+    fs::write(&script, text).unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    let lines = format!("lxc.autodev.tmpfs.size = 4096\nlxc.hook.autodev = {}\n", script.display());
+    let c = m.container("fulldev", &lines);
     start_fails(&m, &c, &["autodev", "No space left on device", "config:6"]);
     starts_with(&m, &c, "");
 }
