@@ -160,7 +160,7 @@ pub enum Fault {
     ParentDown { name: String },
     #[error("\"{name}\" cannot be the parent of another device")]
     BadParent { name: String },
-    #[error("\"{name}\" is in use in a way that rules out a {what} on it")]
+    #[error("\"{name}\" is in use in a way that excludes type {what} on it")]
     ParentBusy { name: String, what: &'static str },
     #[error("the kernel has no driver for type {what}")]
     NoDriver { what: &'static str },

@@ -8,6 +8,7 @@
 
 use crate::net::error::{Blame, Fault, blame, refused};
 use crate::net::keeper::Keeper;
+use crate::net::nl80211::Nl80211;
 use crate::net::plan::Nic;
 use crate::net::reply::Link;
 use crate::net::rtnl::{Change, Rtnl, RtnlError, Target};
@@ -15,7 +16,6 @@ use crate::net::undo::{Away, Undo};
 use crate::net::{Made, Sides, random_name};
 use crate::sys::{SysError, errno, fd};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
 
 /// What is special about a phys.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,6 +34,8 @@ pub(super) struct Home {
     mtu: u32,
     mac: Option<[u8; 6]>,
     alt_names: Vec<String>,
+    /// What moves, if it is a wireless device.
+    radio: Option<u32>,
 }
 
 /// Finds what would make [`take`] fail.
@@ -41,9 +43,6 @@ pub(super) fn check(nic: &Nic, plan: &PhysPlan, host: &mut Rtnl) -> Result<(), B
     let link = find(nic, plan, host)?;
     if link.flags & 8 != 0 || matches!(link.kind.as_deref(), Some("bridge")) {
         return Err(blame("link")(Fault::CannotMove { name: link.name }));
-    }
-    if is_wireless(&link.name) {
-        return Err(blame("link")(Fault::NotBuilt { what: "moving a wireless device" }));
     }
     Ok(())
 }
@@ -61,9 +60,44 @@ fn find(nic: &Nic, plan: &PhysPlan, host: &mut Rtnl) -> Result<Link, Blame> {
     found.ok_or_else(|| blame("link")(Fault::NoDevice { name: name.to_owned() }))
 }
 
-/// A wireless device moves with its whole radio, by another protocol.
-fn is_wireless(name: &str) -> bool {
-    Path::new("/sys/class/net").join(name).join("phy80211").exists()
+/// The radio of a wireless device: what moves then, with all devices on it.
+fn radio_of(link: &Link) -> Result<Option<u32>, RtnlError> {
+    // A device that was made has no radio: dummies, VLANs and their kin need not be asked for.
+    match (&link.kind, Nl80211::open()?) {
+        (None, Some(mut wireless)) => wireless.radio(link.index, &link.name),
+        _ => Ok(None),
+    }
+}
+
+/// Moves `link` from one namespace into another and renames it. That is one request, but for a
+/// radio, which takes its devices along under the names that they have.
+fn shift(
+    radio: Option<(Nl80211, u32)>,
+    link: &Link,
+    new_name: &str,
+    from: &mut Rtnl,
+    into: &mut Rtnl,
+    into_ns: BorrowedFd<'_>,
+) -> Result<(), RtnlError> {
+    let Some((mut wireless, radio)) = radio else {
+        let netns = Some(into_ns);
+        let change = Change { netns, rename: Some(new_name), ..Change::default() };
+        return from.set_link(Target::Index(link.index, &link.name), &change);
+    };
+    wireless.move_radio(radio, &link.name, into_ns)?;
+    // The kernel keeps the index where it is free, and the name likewise.
+    let same = |found: &Link| found.mac == link.mac && found.name == link.name;
+    let moved = match into.link(Target::Index(link.index, &link.name))?.filter(same) {
+        Some(moved) => Some(moved),
+        None => into.link(Target::Name(&link.name))?,
+    };
+    match moved {
+        Some(moved) if moved.name != new_name => {
+            let change = Change { rename: Some(new_name), up: Some(false), ..Change::default() };
+            into.set_link(Target::Index(moved.index, &link.name), &change)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Moves the device into the container and gives it its name, MTU and address there. The way
@@ -92,37 +126,47 @@ pub(super) fn take(
         mtu: link.mtu,
         mac: link.mac,
         alt_names: link.alt_names.clone(),
+        radio: radio_of(&link).map_err(refused("link", "asking for its radio"))?,
     };
     // Other names would stay with it and could clash inside, or on the way back.
     if !link.alt_names.is_empty() {
         let deleted = sides.host.delete_alt_names(link.index, &link.alt_names);
         deleted.map_err(refused("link", "putting its other names away"))?;
-        undo.push(Undo::AltNames { device: link.index, names: link.alt_names });
+        undo.push(Undo::AltNames { device: link.index, names: link.alt_names.clone() });
     }
-    let change = Change { netns: Some(netns), rename: Some(&name), ..Change::default() };
-    if let Err(cause) = sides.host.set_link(Target::Index(link.index, &link.name), &change) {
+    let radio = match home.radio {
+        Some(radio) => {
+            let wireless = Nl80211::open().map_err(refused("link", "opening nl80211"))?;
+            wireless.map(|wireless| (wireless, radio))
+        }
+        None => None,
+    };
+    let Sides { host, inside, host_ns } = sides;
+    if let Err(cause) = shift(radio, &link, &name, host, inside, netns) {
+        // A rename that fails comes after the move.
+        if let Ok(Some(_)) = inside.link(Target::Name(&link.name)) {
+            home.bring(inside, netns, host, host_ns.as_fd());
+        }
         return Err(match cause.errno().unwrap_or_default() {
             errno::EINVAL => blame("link")(Fault::CannotMove { name: link.name }),
             _ => refused("link", "moving it into the container")(cause),
         });
     }
     undo.clear();
-    if let Ok(Some(moved)) = sides.inside.link(Target::Name(&name)) {
+    if let Ok(Some(moved)) = inside.link(Target::Name(&name)) {
         home.index = moved.index;
     }
-    let keeper = Keeper::start(container, &home, &held, sides.host_ns.as_fd());
-    let keeper = match keeper {
+    let keeper = match Keeper::start(container, &home, &held, host_ns.as_fd()) {
         Ok(keeper) => keeper,
         Err(cause) => {
-            home.bring(&mut sides.inside, &mut sides.host, sides.host_ns.as_fd());
+            home.bring(inside, netns, host, host_ns.as_fd());
             return Err(system("starting its keeper")(cause));
         }
     };
     let index = home.index;
     undo.push(Undo::Home(Box::new(Away { home, netns: held, keeper })));
     let change = Change { mtu: nic.mtu, mac: nic.hwaddr, up: Some(nic.up), ..Change::default() };
-    sides
-        .inside
+    inside
         .set_link(Target::Index(index, &name), &change)
         .map_err(refused("link", "setting it up in the container"))
 }
@@ -133,6 +177,7 @@ impl Home {
     pub(super) fn bring(
         &self,
         inside: &mut Rtnl,
+        inside_ns: BorrowedFd<'_>,
         host: &mut Rtnl,
         host_ns: BorrowedFd<'_>,
     ) -> Vec<Fault> {
@@ -161,8 +206,15 @@ impl Home {
         if change.mtu.is_some() || change.mac.is_some() {
             collect("restoring its MTU and address", inside.set_link(target, &change));
         }
-        let back = Change { netns: Some(host_ns), rename: Some(&self.name), ..Change::default() };
-        if let Err(cause) = inside.set_link(target, &back) {
+        let radio = match self.radio.map(|radio| (Nl80211::open_in(inside_ns), radio)) {
+            Some((Ok(Some(wireless)), radio)) => Some((wireless, radio)),
+            Some((Err(cause), _)) => {
+                collect("opening nl80211", Err(cause));
+                return faults;
+            }
+            _ => None,
+        };
+        if let Err(cause) = shift(radio, &link, &self.name, inside, host, host_ns) {
             let taken = cause.is(errno::EEXIST);
             collect("bringing it back to the host", Err(cause));
             if taken {
@@ -216,7 +268,9 @@ impl Home {
     pub(super) fn bring_from(&self, netns: &OwnedFd, host_ns: BorrowedFd<'_>) -> Vec<Fault> {
         let sockets = Rtnl::open().and_then(|host| Ok((host, Rtnl::open_in(netns.as_fd())?)));
         match sockets {
-            Ok((mut host, mut inside)) => self.bring(&mut inside, &mut host, host_ns),
+            Ok((mut host, mut inside)) => {
+                self.bring(&mut inside, netns.as_fd(), &mut host, host_ns)
+            }
             Err(cause) => vec![failed("opening rtnetlink", cause)],
         }
     }

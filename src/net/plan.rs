@@ -5,11 +5,11 @@ use crate::config::{
     Config, Gateway, IpvlanIsolation, IpvlanMode, MacvlanMode, NetConfig, NetKind, Origin, Sourced,
 };
 use crate::net::error::{Blame, Fault, NetError, kind_name, mac_text};
+pub use crate::net::rules::contains;
+use crate::net::rules::{check_address, check_name, check_template, is_link_local, is_unicast};
 use crate::net::{ipvlan, phys, veth, vlan};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr};
 
-/// IFNAMSIZ without the terminating zero.
-const NAME_MAX: usize = 15;
 /// The smallest MTU that the kernel lets an Ethernet device have.
 const MTU_MIN: u32 = 68;
 /// The largest.
@@ -561,85 +561,6 @@ fn across(nics: &[Nic]) -> Result<(), NetError> {
         }
     }
     Ok(())
-}
-
-/// What the kernel accepts as the name of an interface (`dev_valid_name`).
-pub(super) fn check_name(name: &str) -> Result<(), Fault> {
-    let why = if name.is_empty() || name == "." || name == ".." {
-        "it is reserved"
-    } else if name.len() > NAME_MAX {
-        "it is longer than 15 characters"
-    } else if name.bytes().any(|b| b == b'/' || b == b':' || b.is_ascii_whitespace() || b == b'%') {
-        "it holds a space, a slash, a colon or a percent sign"
-    } else if name.bytes().any(|b| b.is_ascii_control()) {
-        "it holds a control character"
-    } else {
-        return Ok(());
-    };
-    Err(Fault::BadName { name: name.to_owned(), why })
-}
-
-/// A name, or one with a single `%d` for the lowest free number.
-fn check_template(name: &str) -> Result<(), Fault> {
-    match name.split_once("%d") {
-        Some((before, after)) => check_name(&format!("{before}0{after}"))
-            .map_err(|_| check_name(name).err().unwrap_or(Fault::NoType)),
-        None => check_name(name),
-    }
-}
-
-fn check_address(planned: &PlannedAddress) -> Option<Fault> {
-    let &PlannedAddress { address, prefix, broadcast } = planned;
-    if !is_unicast(address) {
-        return Some(Fault::BadAddress { address });
-    }
-    let IpAddr::V4(v4) = address else { return None };
-    if prefix >= 31 {
-        return None;
-    }
-    let host = u32::from(v4) & !mask4(prefix);
-    let what = match host {
-        0 => Some("network"),
-        _ if host == !mask4(prefix) => Some("broadcast"),
-        _ => None,
-    };
-    if let Some(what) = what {
-        return Some(Fault::NotAHost { address, prefix, what });
-    }
-    broadcast
-        .filter(|b| *b != Ipv4Addr::BROADCAST && !contains(address, prefix, (*b).into()))
-        .map(|b| Fault::Broadcast { broadcast: b.into(), address, prefix })
-}
-
-/// True if `other` is in the network of `address`/`prefix`.
-pub fn contains(address: IpAddr, prefix: u8, other: IpAddr) -> bool {
-    match (address, other) {
-        (IpAddr::V4(a), IpAddr::V4(b)) => (u32::from(a) ^ u32::from(b)) & mask4(prefix) == 0,
-        (IpAddr::V6(a), IpAddr::V6(b)) => (u128::from(a) ^ u128::from(b)) & mask6(prefix) == 0,
-        _ => false,
-    }
-}
-
-fn mask4(prefix: u8) -> u32 {
-    u32::MAX.checked_shl(32 - u32::from(prefix.min(32))).unwrap_or(0)
-}
-
-fn mask6(prefix: u8) -> u128 {
-    u128::MAX.checked_shl(128 - u32::from(prefix.min(128))).unwrap_or(0)
-}
-
-fn is_unicast(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(a) => !a.is_unspecified() && !a.is_multicast() && !a.is_broadcast(),
-        IpAddr::V6(a) => !a.is_unspecified() && !a.is_multicast(),
-    }
-}
-
-fn is_link_local(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(_) => false,
-        IpAddr::V6(a) => contains(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0).into(), 10, a.into()),
-    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Tests of `plan`.
 
 use super::*;
+use std::net::Ipv6Addr;
 use crate::config::{Ipv4Config, VethVlan};
 use crate::util::blame::Explain;
 use std::path::Path;

@@ -293,10 +293,13 @@ pub(super) fn proxy(kind: u16, device: u32, address: IpAddr) -> Request {
 }
 
 /// RTM_GETNEIGH for the port of the bridge `bridge` behind which `mac` was seen.
-pub(super) fn get_fdb(bridge: u32, mac: [u8; 6]) -> Request {
+pub(super) fn get_fdb(bridge: u32, mac: [u8; 6], vlan: Option<u16>) -> Request {
     let mut request = Request::new(RTM_GETNEIGH, 0);
     request.fixed(&ndmsg(AF_BRIDGE, 0, 0));
     request.attr(NDA_LLADDR, &mac).u32(NDA_MASTER, bridge);
+    if let Some(vlan) = vlan {
+        request.u16(NDA_VLAN, vlan);
+    }
     request
 }
 

@@ -201,9 +201,15 @@ impl Rtnl {
         self.act("delete VLANs", name, request::port_vlans(RTM_DELLINK, port, vlans))
     }
 
-    /// The link behind which the bridge with index `bridge` has seen `mac`, if any.
-    pub fn fdb_port(&mut self, bridge: u32, name: &str, mac: [u8; 6]) -> Result<Option<u32>> {
-        let request = request::get_fdb(bridge, mac);
+    /// The link behind which the bridge with index `bridge` has seen `mac` in `vlan`, if any.
+    pub fn fdb_port(
+        &mut self,
+        bridge: u32,
+        name: &str,
+        mac: [u8; 6],
+        vlan: Option<u16>,
+    ) -> Result<Option<u32>> {
+        let request = request::get_fdb(bridge, mac, vlan);
         let verb = "get forwarding entry";
         match self.get_one(verb, name, request, &mut parse_neighbour_link) {
             Err(e) if e.is(errno::ENOENT) => Ok(None),
@@ -262,14 +268,19 @@ impl Rtnl {
     }
 
     /// Sends `request` and waits until the kernel acknowledges it.
-    fn act(&mut self, verb: &'static str, object: &str, mut request: Request) -> Result<()> {
+    pub(super) fn act(
+        &mut self,
+        verb: &'static str,
+        object: &str,
+        mut request: Request,
+    ) -> Result<()> {
         request.add_flags(nl::ACK);
         self.exchange(verb, object, request, Until::Ack, &mut |_| Ok(()))?;
         Ok(())
     }
 
     /// Sends `request` and reads the one object that it asks for; `None` for ENODEV.
-    fn get_one<T>(
+    pub(super) fn get_one<T>(
         &mut self,
         verb: &'static str,
         object: &str,

@@ -62,6 +62,7 @@ pub const BRIDGE_VLAN_INFO_PVID: u16 = 2;
 pub const BRIDGE_VLAN_INFO_UNTAGGED: u16 = 4;
 pub const NDA_DST: u16 = 1;
 pub const NDA_LLADDR: u16 = 2;
+pub const NDA_VLAN: u16 = 5;
 pub const NDA_MASTER: u16 = 9;
 pub const NTF_PROXY: u8 = 8;
 /// NLA_F_NESTED, where the kernel insists on it.

@@ -5,11 +5,12 @@
 
 use crate::config::{NetConfig, VethVlan};
 use crate::net::error::{Blame, Fault, blame, kernel, refused};
-use crate::net::plan::{Hop, Nic, Note, check_name};
+use crate::net::plan::{Hop, Nic, Note};
 use crate::net::reply::Bridge;
 use crate::net::rtnl::{
     Change, Common, LinkKind, NewLink, NewRoute, PortVlan, Rtnl, RtnlError, Target,
 };
+use crate::net::rules::check_name;
 use crate::net::undo::Undo;
 use crate::net::{Made, Sides, configure, ovs, random_name, sysctl};
 use crate::sys::netlink::errno as net_errno;
@@ -110,9 +111,13 @@ pub(super) fn check(
     if let (Place::Port { up: false, .. }, Some(name)) = (&place, &nic.link) {
         notes.push(nic.note("link", format!("the bridge \"{name}\" is down")));
     }
-    if let (Place::Port { index, .. }, Some(mac)) = (&place, nic.hwaddr) {
+    if let (Place::Port { index, bridge, .. }, Some(mac)) = (&place, nic.hwaddr) {
         let name = nic.link.as_deref().unwrap_or_default();
-        check_mac(*index, name, mac, host)?;
+        let vlan = match plan.vlan {
+            Some(VethVlan::Id(id)) => Some(id),
+            _ => Some(bridge.default_pvid).filter(|id| *id != 0),
+        };
+        check_mac(*index, name, mac, vlan.filter(|_| bridge.vlan_filtering), host)?;
     }
     if let Some(name) = &plan.pair
         && !becomes_free(name, host)?
@@ -134,18 +139,28 @@ pub(super) fn check(
 }
 
 /// A second container with the same address on a bridge takes turns in being unreachable.
-fn check_mac(bridge: u32, name: &str, mac: [u8; 6], host: &mut Rtnl) -> Result<(), Blame> {
+fn check_mac(
+    bridge: u32,
+    name: &str,
+    mac: [u8; 6],
+    vlan: Option<u16>,
+    host: &mut Rtnl,
+) -> Result<(), Blame> {
     let step = "asking the bridge for the address";
-    let port = host.fdb_port(bridge, name, mac).map_err(refused("hwaddr", step))?;
-    let Some(port) = port else { return Ok(()) };
-    let link = host.link(Target::Index(port, name)).map_err(refused("hwaddr", step))?;
-    // Behind any other device it may be this container, on the machine it came from.
-    match link {
-        Some(link) if link.kind.as_deref() == Some("veth") => {
-            Err(blame("hwaddr")(Fault::MacTaken { name: link.name }))
+    let mut taken = None;
+    for wait in LEAVING {
+        let port = host.fdb_port(bridge, name, mac, vlan).map_err(refused("hwaddr", step))?;
+        let Some(port) = port else { return Ok(()) };
+        let link = host.link(Target::Index(port, name)).map_err(refused("hwaddr", step))?;
+        // Behind any other device it may be this container, on the machine it came from.
+        taken = link.filter(|link| link.kind.as_deref() == Some("veth")).map(|link| link.name);
+        if taken.is_none() {
+            return Ok(());
         }
-        _ => Ok(()),
+        // Or its own old pair, see below.
+        sleep(*wait);
     }
+    taken.map_or(Ok(()), |name| Err(blame("hwaddr")(Fault::MacTaken { name })))
 }
 
 /// True if the host has no link called `name`, or none any more in a moment: the kernel is still

@@ -1,5 +1,4 @@
-//! The transport of rtnetlink: a raw NETLINK_ROUTE socket, in the caller's network namespace or
-//! in another one. It moves whole datagrams between us and the kernel and refuses those of
+//! The transport of netlink: a raw socket, in the caller's network namespace or in another one. It moves whole datagrams between us and the kernel and refuses those of
 //! anybody else; what is in them is the business of `net::codec`. Start at [`Socket`].
 #![allow(unsafe_code, reason = "setsockopt for netlink's own options")]
 
@@ -18,7 +17,16 @@ pub mod errno {
 /// The kernel sizes the parts of a dump by the buffer offered, up to this.
 const BUFFER: usize = 32 * 1024;
 
-/// One NETLINK_ROUTE socket. It stays in the network namespace it was opened in.
+/// What is spoken on a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// NETLINK_ROUTE.
+    Route,
+    /// NETLINK_GENERIC.
+    Generic,
+}
+
+/// One netlink socket. It stays in the network namespace it was opened in.
 #[derive(Debug)]
 pub struct Socket {
     fd: OwnedFd,
@@ -27,15 +35,20 @@ pub struct Socket {
 }
 
 impl Socket {
-    /// A socket in the caller's network namespace.
+    /// An rtnetlink socket in the caller's network namespace.
     pub fn open() -> Result<Self> {
-        let fd = rustix::net::socket_with(
-            AddressFamily::NETLINK,
-            SocketType::RAW,
-            SocketFlags::CLOEXEC,
-            None,
-        )
-        .at("socket", || "AF_NETLINK, NETLINK_ROUTE")?;
+        Self::open_protocol(Protocol::Route)
+    }
+
+    /// A socket for `protocol` in the caller's network namespace.
+    pub fn open_protocol(protocol: Protocol) -> Result<Self> {
+        let raw = match protocol {
+            Protocol::Route => None,
+            Protocol::Generic => Some(rustix::net::netlink::GENERIC),
+        };
+        let (family, flags) = (AddressFamily::NETLINK, SocketFlags::CLOEXEC);
+        let fd = rustix::net::socket_with(family, SocketType::RAW, flags, raw)
+            .at("socket", || format!("AF_NETLINK, {protocol:?}"))?;
         // FALLBACK(<4.12): without extended acks an error is its number only.
         let _ = set_option(&fd, libc::NETLINK_EXT_ACK);
         Ok(Self { fd, sequence: 0, buffer: Vec::new() })
@@ -107,13 +120,22 @@ impl Traveller {
         Ok(Self { home: Some(home), away: false })
     }
 
-    /// A socket in `netns`. The process is in that namespace afterwards, until
+    /// An rtnetlink socket in `netns`. The process is in that namespace afterwards, until
     /// [`Traveller::return_home`].
     pub fn open_in(&mut self, netns: BorrowedFd<'_>) -> Result<Socket> {
+        self.open_protocol_in(netns, Protocol::Route)
+    }
+
+    /// As [`Traveller::open_in`], for `protocol`.
+    pub fn open_protocol_in(
+        &mut self,
+        netns: BorrowedFd<'_>,
+        protocol: Protocol,
+    ) -> Result<Socket> {
         move_into_link_name_space(netns, Some(LinkNameSpaceType::Network))
             .at("setns", || "another network namespace")?;
         self.away = true;
-        Socket::open()
+        Socket::open_protocol(protocol)
     }
 
     /// Back to the namespace of [`Traveller::new`]; gives back its descriptor.

@@ -8,3 +8,4 @@ mod confinement;
 mod failing;
 mod lifecycle;
 mod machine;
+mod net;
