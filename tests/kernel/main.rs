@@ -3,6 +3,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "the harness may use threads: it never clones")]
 
+mod attach;
 mod cgroups;
 mod confinement;
 mod failing;
