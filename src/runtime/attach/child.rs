@@ -70,6 +70,9 @@ pub(super) fn run(plan: &AttachPlan, hands: &Hands<'_>, end: &ChildEnd) -> ! {
 
 fn outer(plan: &AttachPlan, hands: &Hands<'_>, end: &ChildEnd) -> Result<Infallible, Failure> {
     at(Step::Hide, prctl::set_dumpable(false))?;
+    // What the caller left open goes no further than the exec. Told now, while /proc, which old
+    // kernels need for it, is still the host's.
+    at(Step::Hide, fd::seal_above(3, &[], fd::Seal::CloseOnExec))?;
     if let Some(cgroups) = hands.cgroups {
         // By itself: moving another process costs milliseconds, see `cgroup::attach`.
         explained(Step::Cgroup, cgroups.enter_v1_self())?;
@@ -175,8 +178,11 @@ fn inner(plan: &AttachPlan, hands: &Hands<'_>, end: &ChildEnd) -> Result<Infalli
     let keep = [Some(end.fd()), hands.slave].into_iter().flatten().map(|fd| fd.as_raw_fd());
     let keep: Vec<_> = keep.collect();
     // Descriptors that objects of the attaching process own are closed under them; this process
-    // ends in exec or exit and drops none of them.
-    at(Step::Hide, fd::seal_above(3, &keep, fd::Seal::Close))?;
+    // ends in exec or exit and drops none of them. FALLBACK(<5.9): without close_range the list
+    // is the container's /proc, which may be missing or lie; exec closes them all the same.
+    if let Err(e) = fd::seal_above(3, &keep, fd::Seal::Close) {
+        log::debug!("descriptors stay open until exec: {e}");
+    }
     // Always a session of its own: neither the caller's terminal (TIOCSTI, CVE-2016-10124) nor its
     // process group (kill 0) is reachable from inside.
     at(Step::Session, process::setsid())?;
