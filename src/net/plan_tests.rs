@@ -1,9 +1,9 @@
 //! Tests of `plan`.
 
 use super::*;
-use std::net::Ipv6Addr;
 use crate::config::{Ipv4Config, VethVlan};
 use crate::util::blame::Explain;
+use std::net::Ipv6Addr;
 use std::path::Path;
 use std::rc::Rc;
 
@@ -313,4 +313,33 @@ fn networks_hold_their_addresses() {
     assert!(contains(ip("fd00::1"), 64, ip("fd00::ffff")));
     assert!(!contains(ip("fd00::1"), 128, ip("fd00::2")));
     assert!(!contains(ip("fd00::1"), 0, ip("10.0.0.1")));
+}
+
+#[test]
+fn every_example_can_be_planned() {
+    let dir = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/config-examples"));
+    let mut seen = Vec::new();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if !name.starts_with("net-") {
+            continue;
+        }
+        let loaded = crate::config::document::load(&path, &Default::default()).unwrap();
+        assert_eq!(loaded.warnings.len(), 0, "{name}");
+        let planned = plan(&loaded.config, "c1").unwrap_or_else(|e| panic!("{name}: {e}"));
+        seen.extend(planned.nics.iter().map(|nic| nic.kind));
+        seen.extend(planned.shares_host().then_some(NetKind::None));
+    }
+    for kind in [
+        NetKind::None,
+        NetKind::Empty,
+        NetKind::Veth,
+        NetKind::Vlan,
+        NetKind::Macvlan,
+        NetKind::Ipvlan,
+        NetKind::Phys,
+    ] {
+        assert!(seen.contains(&kind), "no example of {kind:?}");
+    }
 }

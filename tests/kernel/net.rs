@@ -31,8 +31,8 @@ fn recorder(m: &Machine) -> (PathBuf, PathBuf) {
         "#!/bin/sh\n{{ echo \"args: $*\"; env | grep ^LXC_ | sort; echo end; }} >> {}\n",
         record.display()
     );
-    fs::write(&script, text).unwrap();
-    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::write(&script, text).expect("test directory");
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("test directory");
     (script, record)
 }
 
@@ -132,7 +132,9 @@ fn several_interfaces_in_the_old_and_the_new_spelling() {
     m.start(&c);
     let text = links(&m, &c);
     // The given name comes first, so that the unnamed one is the next.
-    let line = |name: &str| text.lines().find(|l| l.contains(&format!(": {name}@"))).unwrap_or_default().to_owned();
+    let line = |name: &str| {
+        text.lines().find(|l| l.contains(&format!(": {name}@"))).unwrap_or_default().to_owned()
+    };
     assert!(line("eth1").contains("UP"), "{text}");
     assert!(!line("eth0").is_empty() && !line("eth0").contains("UP"), "{text}");
     assert!(line("wan0").contains("UP"), "{text}");
