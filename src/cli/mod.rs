@@ -3,6 +3,7 @@
 //!
 //! Start reading at [`main`].
 
+mod generate;
 mod getopt;
 mod multicall;
 

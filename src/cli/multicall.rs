@@ -50,6 +50,10 @@ fn lxcbox(words: &[OsString]) -> ExitCode {
         ("--list", []) => list(),
         ("--install", [dir]) => install(Path::new(dir)),
         ("--install", _) => Err(usage("--install takes one directory")),
+        // For make install; not in the help text.
+        ("--generate", [what, dir]) => {
+            super::generate::generate(&what.to_string_lossy(), Path::new(dir))
+        }
         ("--version", _) => out::line(&format!("lxcbox {VERSION}")),
         ("" | "-h" | "--help" | "help", _) => {
             report::stderr_text(&help());

@@ -131,3 +131,8 @@ pub fn replace_file(path: &Path, bytes: &[u8]) -> Result<()> {
     file.sync_all().at("fsync", operand)?;
     fs::rename(&fresh, path).at("rename", || format!("{fresh:?}, {path:?}"))
 }
+
+/// Writes a whole file, new or old, by the umask.
+pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
+    fs::write(path, bytes).at("write", || format!("{path:?}"))
+}
