@@ -13,6 +13,12 @@ TEST_PACKAGES  = iproute2 util-linux busybox-static dnsmasq-base debootstrap pro
                  iputils-ping lxc lxc-templates zsh fish bash
 BENCH_PACKAGES = gcc libc6-dev lxc busybox-static crun runc bubblewrap systemd-container iproute2
 
+# Where the binary looks for templates and shared configs beside LXC's own places, and for
+# lxc.conf and default.conf; what is built in serves where they are missing.
+SYSCONFDIR ?= /etc
+export LXCBOX_DATADIR = $(PREFIX)/share
+export LXCBOX_SYSCONFDIR = $(SYSCONFDIR)/lxc
+
 # The static target: musl where rustup has it, else glibc linked statically.
 HOST   := $(shell rustc -vV | sed -n 's/^host: //p')
 MUSL   := $(subst -gnu,-musl,$(HOST))
@@ -95,3 +101,26 @@ bench: packages-bench build
 
 clean:
 	$(CARGO) clean
+
+# A default.conf that is there already is the administrator's and stays.
+install: build
+	install -D -m 0755 $(BINARY) $(DESTDIR)$(PREFIX)/bin/lxcbox
+	for tool in $$($(BINARY) --list); do ln -sf lxcbox $(DESTDIR)$(PREFIX)/bin/$$tool; done
+	install -d $(DESTDIR)$(PREFIX)/share/lxc/templates $(DESTDIR)$(PREFIX)/share/lxc/config
+	install -m 0755 templates/lxc-* $(DESTDIR)$(PREFIX)/share/lxc/templates
+	install -m 0644 share/config/* $(DESTDIR)$(PREFIX)/share/lxc/config
+	[ -e $(DESTDIR)$(SYSCONFDIR)/lxc/default.conf ] || \
+		install -D -m 0644 share/default.conf $(DESTDIR)$(SYSCONFDIR)/lxc/default.conf
+	rm -rf $(OUT)/generated
+	for what in man bash zsh fish; do $(BINARY) --generate $$what $(OUT)/generated/$$what; done
+	install -d $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/man/man5
+	install -m 0644 $(OUT)/generated/man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1
+	install -m 0644 $(OUT)/generated/man/*.5 $(DESTDIR)$(PREFIX)/share/man/man5
+	install -D -m 0644 $(OUT)/generated/bash/lxcbox \
+		$(DESTDIR)$(PREFIX)/share/bash-completion/completions/lxcbox
+	for tool in $$($(BINARY) --list); do \
+		ln -sf lxcbox $(DESTDIR)$(PREFIX)/share/bash-completion/completions/$$tool; done
+	install -D -m 0644 $(OUT)/generated/zsh/_lxcbox \
+		$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_lxcbox
+	install -d $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+	install -m 0644 $(OUT)/generated/fish/* $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d

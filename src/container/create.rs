@@ -63,22 +63,38 @@ pub enum CreateError {
     NoFreeId,
     /// The lock.
     #[error(transparent)]
-    Lock(#[from] LockError),
+    Lock(Box<LockError>),
     /// The config.
     #[error(transparent)]
-    Config(#[from] ConfigError),
+    Config(Box<ConfigError>),
     /// The map.
     #[error(transparent)]
-    IdMap(#[from] IdMapError),
+    IdMap(Box<IdMapError>),
     /// The template.
     #[error(transparent)]
-    Template(#[from] TemplateError),
+    Template(Box<TemplateError>),
     /// The rest of an aborted creation cannot be removed.
     #[error("removing what an aborted lxc-create left")]
-    Rest(#[from] DestroyError),
+    Rest(#[source] Box<DestroyError>),
     /// Waiting for signals.
     #[error("preparing for signals")]
     Signals(#[source] SysError),
+}
+
+/// Boxed: a result should not be as large as its rarest error.
+macro_rules! boxed {
+    ($($variant:ident($error:ty)),* $(,)?) => {$(
+        impl From<$error> for CreateError {
+            fn from(error: $error) -> Self {
+                Self::$variant(Box::new(error))
+            }
+        }
+    )*};
+}
+
+boxed! {
+    Lock(LockError), Config(ConfigError), IdMap(IdMapError), Template(TemplateError),
+    Rest(DestroyError),
 }
 
 impl Explain for CreateError {
@@ -120,7 +136,10 @@ impl CreateError {
     /// The signal that ended it, if one did.
     pub fn interrupted(&self) -> Option<i32> {
         match self {
-            Self::Template(TemplateError::Interrupted(signal)) => Some(*signal),
+            Self::Template(error) => match **error {
+                TemplateError::Interrupted(signal) => Some(signal),
+                _ => None,
+            },
             _ => None,
         }
     }

@@ -57,22 +57,38 @@ pub enum DestroyError {
     Directory(PathBuf, #[source] SysError),
     /// The lock.
     #[error(transparent)]
-    Lock(#[from] LockError),
+    Lock(Box<LockError>),
     /// The config.
     #[error(transparent)]
-    Config(#[from] ConfigError),
+    Config(Box<ConfigError>),
     /// Its monitor.
     #[error(transparent)]
-    Client(#[from] ClientError),
+    Client(Box<ClientError>),
     /// Stopping it.
     #[error(transparent)]
-    Power(#[from] power::PowerError),
+    Power(Box<power::PowerError>),
     /// A destroy hook said no.
     #[error(transparent)]
-    Hook(#[from] HookError),
+    Hook(Box<HookError>),
     /// Its storage.
     #[error(transparent)]
-    Storage(#[from] StorageError),
+    Storage(Box<StorageError>),
+}
+
+/// Boxed: a result should not be as large as its rarest error.
+macro_rules! boxed {
+    ($($variant:ident($error:ty)),* $(,)?) => {$(
+        impl From<$error> for DestroyError {
+            fn from(error: $error) -> Self {
+                Self::$variant(Box::new(error))
+            }
+        }
+    )*};
+}
+
+boxed! {
+    Lock(LockError), Config(ConfigError), Client(ClientError), Power(power::PowerError),
+    Hook(HookError), Storage(StorageError),
 }
 
 impl Explain for DestroyError {

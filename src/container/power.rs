@@ -21,7 +21,7 @@ pub enum PowerError {
     Client(#[from] ClientError),
     /// The cgroup.
     #[error(transparent)]
-    Cgroup(#[from] CgroupError),
+    Cgroup(Box<CgroupError>),
     /// Waiting for the monitor's word.
     #[error("waiting for the state of container {name:?}")]
     Wait {
@@ -71,6 +71,12 @@ impl PowerError {
     /// True if the container is not running, or not any more.
     pub fn is_not_running(&self) -> bool {
         matches!(self, Self::Client(ClientError::NotRunning { .. }))
+    }
+}
+
+impl From<CgroupError> for PowerError {
+    fn from(error: CgroupError) -> Self {
+        Self::Cgroup(Box::new(error))
     }
 }
 

@@ -11,7 +11,7 @@ use crate::sys::ns::{setns, unshare};
 use crate::sys::process::{self, CStrings, Fork, Pid, Wait};
 use crate::sys::{SysError, cred, dirs, fd, prctl, signal, subreaper};
 use crate::util::blame::Explain;
-use std::ffi::{CString, OsString};
+use std::ffi::{CString, OsStr, OsString};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -125,18 +125,20 @@ impl Template {
     /// Runs it with `-h`, which prints what options it has.
     pub fn show_help(&self) -> Result<(), TemplateError> {
         let failed = |e| TemplateError::Start(self.label(), "asking for its help", e);
-        let file;
-        let (program, script) = match self {
-            Self::File(path) => (path.clone(), None),
-            Self::Embedded(name, text) => {
-                file =
-                    dirs::memory_file(&format!("lxc-{name}"), text.as_bytes()).map_err(failed)?;
-                fd::set_cloexec(file.as_fd(), false).map_err(failed)?;
-                ("/bin/sh".into(), Some(format!("/proc/self/fd/{}", file.as_raw_fd())))
+        let prepared = program(self, &["-h".into()]).map_err(failed)?;
+        let exec = || -> Result<SysError, SysError> {
+            if let Some(script) = &prepared.script {
+                fd::set_cloexec(script.as_fd(), false)?;
             }
+            signal::reset_for_exec()?;
+            Ok(process::exec(&prepared.path, &prepared.argv, &prepared.env))
         };
-        let status = std::process::Command::new(&program).args(script).arg("-h").status();
-        status.map(drop).map_err(|e| failed(SysError::io("execve", format!("{program:?}"), &e)))
+        let ended = crate::sys::spawn::in_child(|| {
+            let (Ok(e) | Err(e)) = exec();
+            log::debug!("{e}");
+            127
+        });
+        ended.map(drop).map_err(failed)
     }
 
     /// The script's text.
@@ -302,8 +304,29 @@ struct Prepared {
 }
 
 fn prepare(job: &Run<'_>) -> Result<Prepared, SysError> {
+    let option = |name: &str, value: &OsStr| {
+        let mut word = OsString::from(name);
+        word.push(value);
+        word
+    };
+    let mut words = vec![
+        option("--path=", job.container.dir().as_os_str()),
+        option("--name=", job.container.name().as_ref()),
+        option("--rootfs=", job.rootfs.as_os_str()),
+    ];
+    words.extend_from_slice(job.args);
+    if let Some(mapped) = job.mapped {
+        for (name, id) in [("--mapped-uid", mapped.caller.0), ("--mapped-gid", mapped.caller.1)] {
+            words.extend([name.into(), id.to_string().into()]);
+        }
+    }
+    program(job.template, &words)
+}
+
+/// A template and its arguments, ready for exec.
+fn program(template: &Template, words: &[OsString]) -> Result<Prepared, SysError> {
     let mut argv: Vec<OsString> = Vec::new();
-    let script = match job.template {
+    let script = match template {
         Template::File(path) => {
             argv.push(path.into());
             None
@@ -317,22 +340,10 @@ fn prepare(job: &Run<'_>) -> Result<Prepared, SysError> {
     };
     let path = CString::new(argv.first().map(|word| word.as_bytes()).unwrap_or_default())
         .map_err(|_| SysError::new("execve", "a NUL byte", crate::sys::errno::EINVAL))?;
-    let option = |name: &str, value: &std::ffi::OsStr| {
-        let mut word = OsString::from(name);
-        word.push(value);
-        word
-    };
-    argv.push(option("--path=", job.container.dir().as_os_str()));
-    argv.push(option("--name=", job.container.name().as_ref()));
-    argv.push(option("--rootfs=", job.rootfs.as_os_str()));
-    argv.extend_from_slice(job.args);
-    if let Some(mapped) = job.mapped {
-        for (name, id) in [("--mapped-uid", mapped.caller.0), ("--mapped-gid", mapped.caller.1)] {
-            argv.extend([name.into(), id.to_string().into()]);
-        }
-    }
+    argv.extend_from_slice(words);
     // Our own templates use it as the container's init.
-    let binary = option("LXCBOX=", dirs::own_binary()?.as_os_str());
+    let mut binary = OsString::from("LXCBOX=");
+    binary.push(dirs::own_binary()?);
     let env = std::env::vars_os().filter(|(name, _)| name != "LXCBOX").map(|(name, value)| {
         let mut pair = name;
         pair.push("=");

@@ -263,6 +263,8 @@ pub fn context(
             crate::util::name::check(text)?;
             ctx.container = Some(text.to_owned());
         }
+        // A tool that handles -h itself is asked for nothing else.
+        None if named && has(command, "help") && matches.get_flag("help") => {}
         None if named => {
             return Err(Failure::usage(prog, "no container name specified"));
         }

@@ -32,7 +32,10 @@ fn values(option: &Opt) -> Values {
         ("LEVEL", _) => Values::Words("trace debug info notice warn error crit alert fatal".into()),
         ("FORMAT", _) => Values::Words("text json".into()),
         ("STATE|STATE", _) => Values::Words(State::ALL.map(State::name).join(" ")),
-        ("TEMPLATE", _) => Values::Words(crate::container::template::names().join(" ") + " none"),
+        ("TEMPLATE", _) => {
+            let ours = crate::container::template::EMBEDDED.map(|(name, _)| name).join(" ");
+            Values::Words(ours + " none debian download local oci")
+        }
         ("STORE", _) => Values::Words("dir none best".into()),
         _ => Values::Free,
     }
