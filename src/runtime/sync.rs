@@ -10,6 +10,7 @@ use crate::sys::errno::EBADMSG;
 use crate::sys::error::{Result as SysResult, SysError};
 use crate::sys::unix::{self, Block, Kind};
 use crate::util::blame::{Explain, Origin};
+use std::cell::Cell;
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -310,18 +311,23 @@ fn take_array<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
 }
 
 /// One end of the pair. The two sides have the same verbs; each is made by [`pair`].
-pub struct End(OwnedFd);
+pub struct End {
+    socket: OwnedFd,
+    /// A release that came while something else was waited for.
+    early: Cell<Option<Step>>,
+}
 
 /// The two ends, close-on-exec: the first for the parent, the second for the child.
 pub fn pair() -> SysResult<(End, End)> {
     let (a, b) = unix::pair(Kind::SeqPacket)?;
-    Ok((End(a), End(b)))
+    let end = |socket| End { socket, early: Cell::new(None) };
+    Ok((end(a), end(b)))
 }
 
 impl End {
     /// The socket, to be waited for.
     pub fn fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.socket.as_fd()
     }
 
     fn send(&self, tag: u8, body: &[u8], fds: &[BorrowedFd<'_>]) -> SysResult<()> {
@@ -420,15 +426,22 @@ impl End {
         }))
     }
 
-    /// Child's side: waits for the parent's answer.
+    /// Child's side: waits for the parent's answer. The release of a later step may come first.
     ///
     /// # Errors
     /// A failure if the parent is gone or says something else.
     pub fn wait_verdicts(&self, step: Step) -> Result<Vec<bool>, Failure> {
-        match self.receive().during(step)? {
-            Some(Message::Verdicts(all)) => Ok(all),
-            Some(other) => Err(Failure::text(step, format!("unexpected message {other:?}"))),
-            None => Err(Failure::text(step, "the monitor is gone")),
+        loop {
+            let text = match self.receive().during(step)? {
+                Some(Message::Verdicts(all)) => return Ok(all),
+                Some(Message::Go(early)) if self.early.get().is_none() => {
+                    self.early.set(Some(early));
+                    continue;
+                }
+                Some(other) => format!("unexpected message {other:?}"),
+                None => "the monitor is gone".to_string(),
+            };
+            return Err(Failure::text(step, text));
         }
     }
 
@@ -437,6 +450,10 @@ impl End {
     /// # Errors
     /// A failure if the parent is gone or says something else.
     pub fn wait_go(&self, step: Step) -> Result<(), Failure> {
+        if self.early.get() == Some(step) {
+            self.early.set(None);
+            return Ok(());
+        }
         match self.receive().during(step)? {
             Some(Message::Go(got)) if got == step => Ok(()),
             Some(other) => Err(Failure::text(step, format!("unexpected message {other:?}"))),

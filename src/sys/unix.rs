@@ -287,6 +287,7 @@ pub fn recv(
     msg.msg_iov = &raw mut iov;
     msg.msg_iovlen = 1;
     let flags = libc::MSG_CMSG_CLOEXEC | block.raw();
+    let mut reset = false;
     let len = loop {
         msg.msg_control = control.0.as_mut_ptr().cast();
         msg.msg_controllen = CONTROL_BYTES as _;
@@ -297,7 +298,11 @@ pub fn recv(
             Ok(n) => break n,
             Err(_) => {
                 let e = SysError::last("recvmsg", "");
-                if !e.is(libc::EINTR) {
+                // A peer that went without reading all is told first, and once; what it had sent
+                // before comes after.
+                let retry = e.is(libc::EINTR) || e.is(libc::ECONNRESET) && !reset;
+                reset |= e.is(libc::ECONNRESET);
+                if !retry {
                     return Err(e);
                 }
             }

@@ -4,6 +4,9 @@
 //! Nothing of the host's network is ever used. When the machine is dropped every container is
 //! stopped and what is left behind (cgroup, process, mount, lock, link) fails the test.
 
+#[path = "missing.rs"]
+mod missing;
+
 use std::cell::RefCell;
 use std::ffi::OsStr;
 use std::fmt::Write as _;
@@ -57,6 +60,8 @@ pub struct Machine {
     pub dir: PathBuf,
     tag: String,
     containers: RefCell<Vec<String>>,
+    /// System calls that the tools do not have here.
+    missing: Vec<i64>,
 }
 
 /// Makes the namespaces usable: private mounts, own sysfs, cgroups bound back, lo up. Prints one
@@ -79,8 +84,16 @@ read -r _ || true
 "#;
 
 impl Machine {
-    /// A fresh machine. Needs root.
+    /// A fresh machine. Needs root. `LXCBOX_TEST_ENOSYS=openat2,clone3` runs every test as on a
+    /// kernel without these system calls.
     pub fn new() -> Self {
+        let missing = std::env::var("LXCBOX_TEST_ENOSYS").unwrap_or_default();
+        Self::without(&missing.split(',').filter(|name| !name.is_empty()).collect::<Vec<_>>())
+    }
+
+    /// A fresh machine whose kernel, for everything that is run there, lacks these system calls.
+    pub fn without(missing: &[&str]) -> Self {
+        let missing = missing.iter().map(|name| missing::number(name)).collect();
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let tag = format!("lt{:x}x{number:x}", std::process::id());
         let base =
@@ -99,7 +112,7 @@ impl Machine {
         let mut out = std::io::BufReader::new(holder.stdout.take().expect("piped"));
         std::io::BufRead::read_line(&mut out, &mut line).expect("setup of the test machine");
         assert_eq!(line, "ready\n", "the test machine could not be set up; root is needed");
-        Self { holder, dir, tag, containers: RefCell::new(Vec::new()) }
+        Self { holder, dir, tag, containers: RefCell::new(Vec::new()), missing }
     }
 
     /// The private lxcpath.
@@ -122,6 +135,7 @@ impl Machine {
         let mut command = Command::new("nsenter");
         command.args(["-t", &self.holder.id().to_string(), "-m", "-n", "--"]).arg(program);
         command.env_remove("LXC_LOG_LEVEL").stdin(Stdio::null());
+        missing::forbid(&mut command, &self.missing);
         command
     }
 
@@ -276,6 +290,17 @@ impl Drop for Machine {
             assert!(left.is_empty(), "left behind:\n{}", left.join("\n"));
         }
     }
+}
+
+/// Mounts of the host's libraries, which our own binary needs inside when it is not static.
+pub fn libraries() -> String {
+    let mut lines = String::new();
+    for (from, to) in [("/usr/lib", "lib"), ("/usr/lib64", "lib64")] {
+        if Path::new(from).exists() {
+            let _ = writeln!(lines, "lxc.mount.entry = {from} {to} none bind,ro,create=dir 0 0");
+        }
+    }
+    lines
 }
 
 /// Every process with its command line.

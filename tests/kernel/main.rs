@@ -6,7 +6,10 @@
 mod attach;
 mod cgroups;
 mod confinement;
+mod enosys;
 mod failing;
+mod hostile;
 mod lifecycle;
 mod machine;
 mod net;
+mod runtime;

@@ -1,0 +1,74 @@
+//! A container's life on kernels that lack a group of system calls; see `missing.rs`. Every other
+//! test runs so with `LXCBOX_TEST_ENOSYS=openat2,clone3,…`.
+
+use crate::machine::{Machine, libraries};
+
+const MOUNT_API: [&str; 5] = ["fsopen", "fsmount", "move_mount", "open_tree", "mount_setattr"];
+
+/// Start, look, enter, freeze, stop; with everything that has a fallback in it.
+fn lives(missing: &[&str]) {
+    let m = Machine::without(missing);
+    let lines = "lxc.net.0.type = empty\nlxc.mount.auto = proc:mixed sys:mixed cgroup:mixed\n\
+                 lxc.mount.entry = tmpfs made/deep tmpfs size=1m,mode=711,create=dir 0 0\n\
+                 lxc.mount.entry = /etc mnt none rbind,ro 0 0\nlxc.tty.max = 2\n\
+                 lxc.pty.max = 16\nlxc.cap.drop = sys_module\n";
+    let c = m.container("life", &(lines.to_owned() + &libraries()));
+    m.start(&c);
+    assert_eq!(m.state(&c), "RUNNING");
+    let seen = m.inside(
+        &c,
+        "hostname; stat -c %a /made/deep; touch /mnt/x 2>&1; ls /proc/self/fd | wc -l; \
+         ls -d /dev/tty2 /dev/console /dev/ptmx /dev/null; echo 1 > /proc/sys/kernel/panic",
+    );
+    assert!(
+        seen.stdout.starts_with("life\n711\ntouch: /mnt/x: Read-only file system\n4\n"),
+        "{missing:?}: {seen:?}"
+    );
+    for node in ["/dev/tty2", "/dev/console", "/dev/ptmx", "/dev/null"] {
+        assert!(seen.stdout.contains(&format!("{node}\n")), "{missing:?}: {seen:?}");
+    }
+    assert!(seen.stderr.contains("Read-only file system"), "{missing:?}: {seen:?}");
+    assert_eq!(m.lxc("attach", &["-n", &c, "--", "/bin/sh", "-c", "exit 7"]).status, 7);
+    m.lxc("freeze", &["-n", &c]).ok();
+    assert_eq!(m.state(&c), "FROZEN");
+    m.lxc("unfreeze", &["-n", &c]).ok();
+    m.lxc("stop", &["-n", &c]).ok();
+    assert_eq!(m.state(&c), "STOPPED");
+    assert_eq!(m.settle(), Vec::<String>::new(), "{missing:?}");
+    assert_eq!(m.lxc("execute", &["-n", &c, "--", "/bin/sh", "-c", "exit 3"]).status, 3);
+    m.start(&c);
+    m.lxc("stop", &["-n", &c, "-k"]).ok();
+}
+
+#[test]
+fn life_without_openat2() {
+    lives(&["openat2"]);
+}
+
+#[test]
+fn life_without_clone3() {
+    lives(&["clone3"]);
+}
+
+#[test]
+fn life_without_pidfds() {
+    lives(&["pidfd_open", "pidfd_send_signal"]);
+}
+
+#[test]
+fn life_without_close_range() {
+    lives(&["close_range"]);
+}
+
+#[test]
+fn life_without_the_new_mount_calls() {
+    lives(&MOUNT_API);
+    lives(&["mount_setattr"]);
+}
+
+#[test]
+fn life_without_any_of_them() {
+    let mut all = vec!["openat2", "clone3", "pidfd_open", "pidfd_send_signal", "close_range"];
+    all.extend(MOUNT_API);
+    lives(&all);
+}
