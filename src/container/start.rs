@@ -1,8 +1,8 @@
 //! Starting a container: from what the user said to a running monitor. Used by lxc-start and
 //! lxc-execute.
 
-use super::Container;
 use super::lock::{self, Partial};
+use super::{Container, destroy};
 use crate::config::document::{self, Loaded};
 use crate::config::keys::Options;
 use crate::config::path::{System, Who};
@@ -161,11 +161,14 @@ impl Start {
     /// The failure, after everything has been undone.
     pub fn run(self, prepared: Prepared) -> Result<Option<Ended>, StartError> {
         let plan = StartPlan::new(prepared.config, prepared.request)?;
+        let container = self.container;
         let supervise = Supervise {
             plan,
             pidfile: self.pidfile,
             close_fds: self.close_fds || self.mode == Mode::Daemon,
-            destroy: Box::new(|| Ok(())),
+            destroy: Box::new(move || {
+                destroy::destroy_ended(&container).map_err(|e| e.to_string())
+            }),
         };
         supervise::start(supervise, self.mode).map_err(StartError::Start)
     }

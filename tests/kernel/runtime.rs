@@ -194,7 +194,7 @@ fn cgroups_are_mounted_as_writable_as_asked() {
     // The first hierarchy that is there tells: a group can be made in it, or not.
     let script = "ls /sys/fs/cgroup | head -n 1 | grep -q . && echo some\n\
                   d=$(grep -E '^(cgroup|cgroup2|none) [^ ]* cgroup' /proc/mounts | head -n 1 | cut -d' ' -f2)\n\
-                  mkdir $d/sub 2>/dev/null && rmdir $d/sub && echo own";
+                  [ \"$d\" ] && mkdir $d/sub 2>/dev/null && rmdir $d/sub && echo own";
     for (auto, want) in [
         ("cgroup:mixed:force", "some\nown\n"),
         ("cgroup:rw:force", "some\nown\n"),
