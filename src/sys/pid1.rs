@@ -1,8 +1,10 @@
-//! What only process 1 of a container needs: reboot(2), and to know whether anybody is left.
+//! What only process 1 of a container needs: reboot(2), to know whether anybody is left, and not
+//! to have a terminal of its own.
+#![allow(unsafe_code, reason = "TIOCNOTTY has no wrapper")]
 
 use super::{At, Result, SysError};
 use rustix::process::{WaitId, WaitIdOptions, waitid};
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// Asks the kernel for a restart. In a PID namespace of its own this ends the namespace's init
 /// with SIGHUP, which the monitor takes for "start again" (pid_namespaces(7)).
@@ -38,4 +40,16 @@ pub fn discard_input(fd: BorrowedFd<'_>) -> Result<usize> {
         Err(rustix::io::Errno::IO) => Ok(0),
         other => other.at("read", || "a terminal"),
     }
+}
+
+/// Gives up the controlling terminal, if `fd` is it: a shell wants to have it.
+///
+/// # Errors
+/// ENOTTY when this process has none, or `fd` is not it.
+pub fn give_up_terminal(fd: BorrowedFd<'_>) -> Result<()> {
+    // SAFETY: TIOCNOTTY takes no argument; `fd` is open.
+    if unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCNOTTY as _) } < 0 {
+        return Err(SysError::last("ioctl", "TIOCNOTTY"));
+    }
+    Ok(())
 }

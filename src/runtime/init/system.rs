@@ -43,6 +43,10 @@ pub fn run() -> Result<u8, InitError> {
     let failed = |e: SysError| InitError::Setup("starting the system", e);
     signal::block_all().map_err(failed)?;
     process::umask(0o022);
+    // The console is the terminal of whoever started us, or ours: its shell could not take it.
+    if let Err(e) = pid1::give_up_terminal(std::io::stdin().as_fd()) {
+        log::debug!("{e}");
+    }
     let signals = SignalFd::new(ALL_SIGNALS).map_err(failed)?;
     let end = System::new(signals, Path::new("/dev"))?.serve().map_err(failed)?;
     if end == End::Reboot {
