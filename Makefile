@@ -75,7 +75,7 @@ build: packages-build
 demo: packages-demo build
 	$(SUDO) tests/demo.sh $(BINARY)
 
-test: packages-build packages-test check kernel glibc size
+test: packages-build packages-test check kernel glibc
 
 check: packages-build
 	$(CARGO) fmt --check

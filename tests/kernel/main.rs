@@ -13,3 +13,4 @@ mod lifecycle;
 mod machine;
 mod net;
 mod runtime;
+mod systemd;

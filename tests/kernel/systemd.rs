@@ -1,0 +1,140 @@
+//! A full Debian with systemd, from debootstrap: boots to `running`, gets its address by DHCP,
+//! reboots from inside, shuts down cleanly; with and without a user namespace.
+//!
+//! The root file system is made once and kept beside the build (LXCBOX_TEST_CACHE); every test
+//! works on a copy.
+
+use crate::machine::{Machine, eventually, run};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Mutex;
+
+const PACKAGES: &str = "systemd,systemd-sysv,dbus,iproute2,udev,procps";
+const MIRROR: &str = "http://deb.debian.org/debian";
+
+/// One debootstrap at a time.
+static MAKING: Mutex<()> = Mutex::new(());
+
+fn debian() -> PathBuf {
+    let _one = MAKING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let cache = std::env::var_os("LXCBOX_TEST_CACHE")
+        .map_or_else(|| Path::new(env!("CARGO_TARGET_TMPDIR")).to_path_buf(), PathBuf::from);
+    let root = cache.join("debian-12");
+    if root.join("etc/hostname.done").exists() {
+        return root;
+    }
+    let _ = fs::remove_dir_all(&root);
+    fs::create_dir_all(&cache).unwrap();
+    let mut command = Command::new("debootstrap");
+    command.arg("--variant=minbase").arg(format!("--include={PACKAGES}"));
+    command.args(["bookworm"]).arg(&root).arg(MIRROR);
+    let mut limited = Command::new("timeout");
+    limited.arg("600").arg(command.get_program()).args(command.get_args());
+    let out = limited.output().expect("debootstrap is installed");
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stdout));
+    let network = "[Match]\nName=eth0\n[Network]\nDHCP=ipv4\nIPv6AcceptRA=no\n";
+    fs::create_dir_all(root.join("etc/systemd/network")).unwrap();
+    fs::write(root.join("etc/systemd/network/eth0.network"), network).unwrap();
+    let enable = Command::new("chroot")
+        .arg(&root)
+        .args(["systemctl", "enable", "systemd-networkd"])
+        .output()
+        .unwrap();
+    assert!(enable.status.success());
+    fs::write(root.join("etc/hostname.done"), "").unwrap();
+    root
+}
+
+/// A machine with a bridge, DHCP on it, and a Debian container.
+fn with_debian(short: &str, lines: &str) -> (Machine, String) {
+    let source = debian();
+    let m = Machine::new();
+    m.sh("ip link add br0 type bridge && ip addr add 10.77.0.1/24 dev br0 && ip link set br0 up")
+        .ok();
+    m.sh(&format!(
+        "dnsmasq --conf-file=/dev/null --port=0 --interface=br0 --bind-interfaces \
+         --except-interface=lo --dhcp-range=10.77.0.50,10.77.0.99 --dhcp-authoritative \
+         --no-ping --dhcp-leasefile={0}/leases --pid-file={0}/dnsmasq.pid",
+        m.dir.display()
+    ))
+    .ok();
+    let name = m.name(short);
+    let root = m.lxcpath().join(&name).join("rootfs");
+    fs::create_dir_all(root.parent().unwrap()).unwrap();
+    let copied = Command::new("cp").args(["-a", "--reflink=auto"]).arg(&source).arg(&root).status();
+    assert!(copied.unwrap().success());
+    let config = format!(
+        "lxc.include = /usr/share/lxc/config/debian.common.conf\n{lines}\n\
+         lxc.rootfs.path = dir:{}\nlxc.uts.name = {short}\nlxc.net.0.type = veth\n\
+         lxc.net.0.link = br0\nlxc.net.0.flags = up\nlxc.net.0.hwaddr = 10:66:6a:11:22:33\n",
+        root.display()
+    );
+    fs::write(m.config(&name), config).unwrap();
+    (m, name)
+}
+
+fn until_running(m: &Machine, name: &str) {
+    let mut last = String::new();
+    eventually(90, "systemctl is-system-running", || {
+        let said = m.lxc("attach", &["-n", name, "--", "systemctl", "is-system-running"]);
+        last = format!("{}{}", said.stdout, said.stderr);
+        assert!(!last.contains("degraded"), "{}", failed_units(m, name));
+        (said.stdout.trim() == "running").then_some(())
+    });
+}
+
+fn failed_units(m: &Machine, name: &str) -> String {
+    m.lxc("attach", &["-n", name, "--", "systemctl", "--failed", "--no-pager"]).stdout
+}
+
+fn whole_life(m: &Machine, name: &str) {
+    m.start(name);
+    until_running(m, name);
+    let address = eventually(30, "a DHCP address in lxc-ls -f", || {
+        let table = m.lxc("ls", &["-f"]).ok();
+        table.split_whitespace().find(|w| w.starts_with("10.77.0.")).map(str::to_string)
+    });
+    let leases = fs::read_to_string(m.dir.join("leases")).unwrap();
+    assert!(leases.contains(&address), "{address} is not in {leases}");
+
+    let before = m.init_pid(name);
+    m.lxc("attach", &["-n", name, "--", "systemctl", "reboot"]);
+    eventually(60, "the reboot", || {
+        let info = m.lxc("info", &["-n", name, "-p", "-H"]);
+        info.stdout.trim().parse::<u32>().ok().filter(|&pid| pid != before)
+    });
+    until_running(m, name);
+
+    let begin = std::time::Instant::now();
+    m.lxc("stop", &["-n", name]).ok();
+    assert!(begin.elapsed().as_secs() < 50, "it was killed, not shut down");
+    assert_eq!(m.state(name), "STOPPED");
+    kill_dnsmasq(m);
+    assert_eq!(m.settle(), Vec::<String>::new());
+}
+
+fn kill_dnsmasq(m: &Machine) {
+    let mut kill = Command::new("sh");
+    kill.args(["-c", &format!("kill $(cat {}/dnsmasq.pid)", m.dir.display())]);
+    run(kill);
+}
+
+#[test]
+fn debian_boots_to_running_reboots_and_shuts_down() {
+    let (m, name) = with_debian("deb", "");
+    whole_life(&m, &name);
+}
+
+#[test]
+fn debian_in_a_user_namespace_does_the_same() {
+    let (m, name) = with_debian(
+        "debuser",
+        "lxc.include = /usr/share/lxc/config/debian.userns.conf\n\
+         lxc.idmap = u 0 100000 65536\nlxc.idmap = g 0 100000 65536\n\
+         lxc.rootfs.options = idmap=container\n\
+         # Without it systemd mounts debugfs, which no user namespace may.\n\
+         lxc.cap.drop = sys_rawio",
+    );
+    whole_life(&m, &name);
+}
