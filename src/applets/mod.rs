@@ -52,11 +52,7 @@ impl Applet {
 }
 
 /// The whole number of an option such as `--timeout`.
-fn seconds(
-    ctx: &Context,
-    matches: &clap::ArgMatches,
-    id: &str,
-) -> Result<Option<i64>, Failure> {
+fn seconds(ctx: &Context, matches: &clap::ArgMatches, id: &str) -> Result<Option<i64>, Failure> {
     let Some(text) = crate::ui::args::get_text(ctx, matches, id)? else { return Ok(None) };
     let wrong = || Failure::usage(ctx.prog, format!("--{id}: \"{text}\" is not a number"));
     text.parse().map(Some).map_err(|_| wrong())

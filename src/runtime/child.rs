@@ -310,7 +310,7 @@ fn run_hooks(
     kind: HookKind,
     step: Step,
 ) -> Result<(), Failure> {
-    hook::run(kind, plan.config.hooks(kind), &from.hooks, &[]).during(step)
+    hook::run(kind, plan.config.hooks(kind), from.hooks, &[]).during(step)
 }
 
 /// The ids and groups of init, and its parent's death signal, which a change of ids clears.
