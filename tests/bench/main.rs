@@ -5,6 +5,7 @@
 //! cases to run (all without any), `rounds=N`, `many=N`.
 
 #![allow(clippy::disallowed_methods, reason = "the harness may use threads: it never clones")]
+#![allow(clippy::print_stdout, reason = "its figures are its output")]
 
 #[path = "../kernel/machine.rs"]
 #[allow(dead_code, reason = "shared with the tests, which use all of it")]
@@ -302,6 +303,8 @@ impl Bench {
     }
 }
 
+type Case = fn(&Bench);
+
 fn build_floor(dir: &Path) -> Option<PathBuf> {
     let out = dir.join("floor");
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bench/floor.c");
@@ -334,7 +337,7 @@ fn main() {
         println!("no C compiler: the floor is not measured");
     }
     let bench = Bench { machine, rounds, many, floor };
-    let all: [(&str, fn(&Bench)); 5] = [
+    let all: [(&str, Case); 5] = [
         ("start", Bench::start_stop),
         ("attach", Bench::attach_and_info),
         ("ls", Bench::lists),

@@ -23,7 +23,7 @@ pub fn number(name: &str) -> i64 {
         "mount_setattr" => libc::SYS_mount_setattr,
         _ => panic!("no system call {name:?} in this list"),
     };
-    i64::from(number)
+    number.into()
 }
 
 /// Makes `command` run without the system calls of these numbers.
