@@ -23,7 +23,8 @@ pub fn number(name: &str) -> i64 {
         "mount_setattr" => libc::SYS_mount_setattr,
         _ => panic!("no system call {name:?} in this list"),
     };
-    number.into()
+    #[allow(clippy::useless_conversion, reason = "c_long is narrower on 32-bit machines")]
+    i64::from(number)
 }
 
 /// Makes `command` run without the system calls of these numbers.
