@@ -96,9 +96,7 @@ pub fn start(ground: &mut Ground<'_>, hooks: &mut HookContext) -> Result<Live, F
     }
     let mut parts = Parts { end, init, trees: Vec::new(), live: Received::default() };
     let network = make_network(plan, hooks, &mut parts)?;
-    plan.limits.apply_rlimits(pid).during(Step::Prlimit)?;
-    plan.limits.apply_sched_core(pid).during(Step::Prlimit)?;
-    plan.limits.apply_procs(ground.proc, pid).during(Step::ProcFiles)?;
+    apply_limits(ground, pid).map_err(|own| parts.blame(own))?;
     let _ = parts.end.go(Step::Network);
 
     parts.until_ready(plan)?;
@@ -290,12 +288,19 @@ impl Parts {
         }
     }
 
-    /// The child's own failure if it said one, before the parent reports its own.
+    /// The child's own failure, where the parent's only says that the child is gone already.
     fn blame(&mut self, own: Failure) -> Failure {
         let _ = process::send_signal(self.init.pid(), self.init.pidfd(), Signal::KILL.0);
-        match self.next() {
-            Err(childs) if childs.errno != own.errno && own.errno == Some(errno::ESRCH) => childs,
-            _ => own,
+        // ENOENT: a zombie has no namespaces in /proc.
+        if !matches!(own.errno, Some(errno::ESRCH | errno::ENOENT)) {
+            return own;
+        }
+        loop {
+            match self.next() {
+                Err(childs) => return childs,
+                Ok(None) => return own,
+                Ok(Some(_)) => {}
+            }
         }
     }
 
@@ -375,6 +380,14 @@ fn forward(level: u8, text: &str) {
     };
     let line = crate::log::Line { level, target: "child", text };
     crate::log::forward(&line, level);
+}
+
+/// What the parent sets of a process of which the rest is up to the child.
+fn apply_limits(ground: &Ground<'_>, pid: Pid) -> Result<(), Failure> {
+    let limits = &ground.plan.limits;
+    limits.apply_rlimits(pid).during(Step::Prlimit)?;
+    limits.apply_sched_core(pid).during(Step::Prlimit)?;
+    limits.apply_procs(ground.proc, pid).during(Step::ProcFiles)
 }
 
 fn make_network(

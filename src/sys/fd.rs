@@ -185,7 +185,7 @@ fn close_range(first: RawFd, last: RawFd, how: Seal) -> Result<()> {
     if !error.is(libc::ENOSYS) && !error.is(libc::EINVAL) {
         return Err(error);
     }
-    for fd in open_numbers()? {
+    for fd in open_numbers() {
         if fd < first || fd > last {
             continue;
         }
@@ -200,21 +200,30 @@ fn close_range(first: RawFd, last: RawFd, how: Seal) -> Result<()> {
     Ok(())
 }
 
-/// The open descriptors of this process, without the one used to read the list.
-fn open_numbers() -> Result<Vec<RawFd>> {
-    let mut out = Vec::new();
-    let dir = std::fs::read_dir("/proc/self/fd").at("open", || "\"/proc/self/fd\"")?;
-    for entry in dir.flatten() {
-        if let Some(n) = entry.file_name().to_str().and_then(|name| name.parse().ok()) {
-            out.push(n);
+/// The open descriptors of this process, without the one used to read the list. What is mounted
+/// on /proc may be a container's choice, or nothing: only a procfs is believed, else all numbers
+/// are tried.
+fn open_numbers() -> Vec<RawFd> {
+    const PROC_MAGIC: u64 = 0x9fa0;
+    let listed = open(Path::new("/proc/self/fd"), OFlags::RDONLY | OFlags::DIRECTORY, 0)
+        .ok()
+        .filter(|dir| super::mount::fs_magic(dir.as_fd()).is_ok_and(|magic| magic == PROC_MAGIC))
+        .and_then(|dir| super::dir::list_at(dir.as_fd(), false).ok());
+    let mut out: Vec<RawFd> = match listed {
+        Some(names) => names.iter().filter_map(|name| name.parse().ok()).collect(),
+        None => {
+            // The limit may have been lowered since they were opened.
+            let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+            let limit = limit.unwrap_or(u64::MAX).clamp(1 << 16, 1 << 20);
+            (0..RawFd::try_from(limit).unwrap_or(1 << 20)).collect()
         }
-    }
+    };
     // The directory's own descriptor is closed by now; closing it again would be EBADF at worst.
     out.retain(|&fd| {
         // SAFETY: only asked for its flags.
         rustix::io::fcntl_getfd(unsafe { BorrowedFd::borrow_raw(fd) }).is_ok()
     });
-    Ok(out)
+    out
 }
 
 /// Borrows a descriptor that another program promised to leave open for us (LISTEN_FDS, 0 to 2).

@@ -1,7 +1,7 @@
 //! A container's life on kernels that lack a group of system calls; see `missing.rs`. Every other
 //! test runs so with `LXCBOX_TEST_ENOSYS=openat2,clone3,…`.
 
-use crate::machine::{Machine, libraries};
+use crate::machine::{BINARY, Machine, libraries, run};
 
 const MOUNT_API: [&str; 5] = ["fsopen", "fsmount", "move_mount", "open_tree", "mount_setattr"];
 
@@ -35,6 +35,20 @@ fn lives(missing: &[&str]) {
     m.lxc("stop", &["-n", &c]).ok();
     assert_eq!(m.state(&c), "STOPPED");
     assert_eq!(m.settle(), Vec::<String>::new(), "{missing:?}");
+    // No procfs inside, and then a false one.
+    let bare = m.container("bare", "lxc.net.0.type = empty\n");
+    let proc = m.lxcpath().join(&bare).join("rootfs/proc");
+    m.start(&bare);
+    m.inside(&bare, "true").ok();
+    m.lxc("stop", &["-n", &bare, "-k"]).ok();
+    std::fs::create_dir_all(proc.join("self/fd")).unwrap();
+    m.start(&bare);
+    let mut command = m.command("sh");
+    command.arg("-c").arg("exec 7</; exec \"$@\"").arg("sh").arg(BINARY);
+    command.args(["lxc-attach", "-P"]).arg(m.lxcpath()).args(["-n", &bare, "--"]);
+    command.args(["/bin/sh", "-c", "(echo <&7) 2>/dev/null || echo closed"]);
+    assert_eq!(run(command).ok(), "closed\n", "{missing:?}");
+    m.lxc("stop", &["-n", &bare, "-k"]).ok();
     assert_eq!(m.lxc("execute", &["-n", &c, "--", "/bin/sh", "-c", "exit 3"]).status, 3);
     m.start(&c);
     m.lxc("stop", &["-n", &c, "-k"]).ok();

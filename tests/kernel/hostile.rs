@@ -77,6 +77,22 @@ fn linked_directories(m: &Machine) {
     refused(m, &c, &["\"/dev\"", "ENOTDIR"]);
     fs::remove_file(root.join("dev")).unwrap();
     fs::create_dir(root.join("dev")).unwrap();
+    // Only a part of the way is a link, below directories of the root file system itself.
+    fs::create_dir(out.join("cgroup")).unwrap();
+    let before = listing(&out);
+    let base = fs::read_to_string(m.config(&c)).unwrap().replace(AUTO, "");
+    symlink(&out, root.join("sys/fs")).unwrap();
+    let text = format!("{base}lxc.mount.auto = cgroup:mixed:force\n");
+    fs::write(m.config(&c), text).unwrap();
+    refused(m, &c, &["sys/fs/cgroup"]);
+    assert_eq!(listing(&out), before, "/sys/fs as a link");
+    fs::remove_file(root.join("sys/fs")).unwrap();
+    symlink(out.join("sub"), root.join("dev/lxc")).unwrap();
+    let text = format!("{base}lxc.autodev = 0\nlxc.tty.dir = lxc\n");
+    fs::write(m.config(&c), text).unwrap();
+    refused(m, &c, &["/dev/lxc"]);
+    assert_eq!(listing(&out), before, "/dev/lxc as a link");
+    fs::write(m.config(&c), base + AUTO).unwrap();
     m.start(&c);
     m.lxc("stop", &["-n", &c, "-k"]).ok();
     assert_eq!(listing(&out), before);
@@ -427,7 +443,8 @@ fn with_program(program: &str, name: &str) -> String {
 
 /// Types `typed` and a newline into every descriptor that is a terminal, by TIOCSTI.
 const TYPER: &str = "for my $h (*STDIN, *STDOUT, *STDERR, do { open my $t, '+<', '/dev/tty'; $t }) \
-    { next unless defined fileno $h; ioctl($h, 0x5412, $_) for split(//, \"typed\\n\"); }";
+    { next unless defined fileno $h; ioctl($h, 0x5412, $_) for split(//, \"typed\\n\"); } \
+    if (@ARGV) { open my $f, '>>', $ARGV[0]; print $f '.' }";
 
 #[test]
 fn nothing_can_be_typed_into_the_callers_terminal() {
@@ -453,14 +470,15 @@ fn nothing_can_be_typed_into_the_callers_terminal() {
     let lxc = |tool: &str| format!("{BINARY} lxc-{tool} -P {} -n {c}", m.lxcpath().display());
     m.start(&c);
     for redirect in ["", "</dev/null", ">/dev/null", "</dev/null >/dev/null", "2>/dev/null"] {
-        let line = format!("{} -- perl /typer.pl {redirect}", lxc("attach"));
+        let line = format!("{} -- perl /typer.pl /ran {redirect}", lxc("attach"));
         let said = in_terminal(&line);
         assert!(said.contains("got:") && !said.contains("got:typed"), "attach {redirect}: {said}");
     }
     m.lxc("stop", &["-n", &c, "-k"]).ok();
-    let line = format!("{} -F -s \"lxc.init.cmd=/bin/perl /typer.pl\"", lxc("start"));
+    let line = format!("{} -F -s \"lxc.init.cmd=/bin/perl /typer.pl /ran\"", lxc("start"));
     let said = in_terminal(&line);
     assert!(said.contains("got:") && !said.contains("got:typed"), "console: {said}");
+    assert_eq!(fs::read_to_string(root.join("ran")).unwrap(), "......");
 }
 
 #[test]
@@ -504,6 +522,7 @@ fn attach_does_not_believe_the_containers_proc() {
         assert_eq!(done.stdout, honest.stdout, "{done:?}");
     } else {
         println!("attach refuses: {}", done.stderr);
+        assert!(done.stderr.starts_with("lxc-attach: "), "{done:?}");
     }
     assert!(!root.join("x").exists());
 }

@@ -135,7 +135,12 @@ fn an_id_map_of_the_rootfs_keeps_the_files_owners() {
     let m = Machine::new();
     let lines = format!("{EMPTY}{MAP}{PROC}lxc.rootfs.options = idmap=container\n");
     let c = m.container("idrootfs", &lines);
-    m.start(&c);
+    let done = m.lxc("start", &["-n", &c]);
+    if done.stderr.contains("ENOSYS") {
+        println!("skipped: {}", done.stderr);
+        return;
+    }
+    done.ok();
     let seen = m.inside(&c, "stat -c %u:%g /etc/passwd; touch /new && chown 3:4 /new").ok();
     assert_eq!(seen, "0:0\n");
     let new = fs::metadata(root(&m, &c).join("new")).unwrap();
