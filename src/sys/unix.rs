@@ -204,12 +204,13 @@ pub fn peer_pidfd(sock: BorrowedFd<'_>) -> Result<Option<OwnedFd>> {
     }
 }
 
-/// Device and inode of a process's pid namespace, of our own for `None`: equal for processes that
-/// share it. EACCES if this user may not look at the process.
-pub fn pid_namespace(pid: Option<i32>) -> Result<(u64, u64)> {
+/// Device and inode of a namespace (`pid`, `cgroup`, …) of a process, of our own for `None`: equal
+/// for processes that share it. EACCES if this user may not look at the process, ENOENT if the
+/// kernel has no such namespaces or the process is gone.
+pub fn namespace_of(pid: Option<i32>, kind: &str) -> Result<(u64, u64)> {
     let path = match pid {
-        Some(pid) => format!("/proc/{pid}/ns/pid"),
-        None => "/proc/self/ns/pid".to_owned(),
+        Some(pid) => format!("/proc/{pid}/ns/{kind}"),
+        None => format!("/proc/self/ns/{kind}"),
     };
     let stat = rustix::fs::stat(&path).at("stat", || path)?;
     #[allow(clippy::useless_conversion, reason = "the fields are 32 bits wide on some targets")]

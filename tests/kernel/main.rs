@@ -14,5 +14,6 @@ mod hostile;
 mod lifecycle;
 mod machine;
 mod net;
+mod protocol;
 mod runtime;
 mod systemd;

@@ -2,8 +2,8 @@
 //!
 //! The socket is abstract, so whoever shares the monitor's network namespace can connect to it,
 //! and the root of a privileged container with `lxc.net.0.type = none` is uid 0 there (the lesson
-//! of CVE-2020-15257). Therefore a peer must also be in the monitor's own pid namespace, and not
-//! in the container's cgroup in case the container shares that.
+//! of CVE-2020-15257). Therefore a peer must also be in the monitor's own pid and cgroup namespaces,
+//! and not in the container's cgroup in case the container shares those.
 
 use super::Container;
 use crate::sys::unix::{self, Creds};
@@ -21,6 +21,8 @@ pub struct Gate {
 struct Own {
     creds: Creds,
     pid_ns: (u64, u64),
+    /// `None` on a kernel without them.
+    cgroup_ns: Option<(u64, u64)>,
 }
 
 impl Gate {
@@ -70,8 +72,14 @@ impl Gate {
 
     fn own(&mut self) -> Option<Own> {
         if self.own.is_none() {
-            let pid_ns = unix::pid_namespace(None).ok()?;
-            self.own = Some(Own { creds: Creds::own(), pid_ns });
+            let pid_ns = unix::namespace_of(None, "pid").ok()?;
+            let cgroup_ns = match unix::namespace_of(None, "cgroup") {
+                Ok(ns) => Some(ns),
+                // FALLBACK(<4.6), or built without: there are none to tell apart.
+                Err(e) if e.is(errno::ENOENT) => None,
+                Err(_) => return None,
+            };
+            self.own = Some(Own { creds: Creds::own(), pid_ns, cgroup_ns });
         }
         self.own
     }
@@ -87,8 +95,10 @@ fn inside(peer: Creds, own: Own, container: &dyn Container) -> bool {
     if peer.pid <= 0 {
         return true;
     }
-    match unix::pid_namespace(Some(peer.pid)) {
-        Ok(ns) => ns != own.pid_ns || container.holds(peer.pid),
+    let of_peer = |kind| unix::namespace_of(Some(peer.pid), kind);
+    let cgroup_ns = own.cgroup_ns.map(|_| of_peer("cgroup")).transpose();
+    match of_peer("pid").and_then(|pid_ns| Ok((pid_ns, cgroup_ns?))) {
+        Ok(found) => found != (own.pid_ns, own.cgroup_ns) || container.holds(peer.pid),
         // A user's monitor may not look at root's processes. Real root is not in a user's
         // container: no user can map it.
         Err(e) if e.is(errno::EACCES) => peer.uid != 0 || own.creds.uid == 0,

@@ -69,7 +69,7 @@ pub trait Container {
     /// One directory per hierarchy.
     fn cgroups(&self) -> (CgroupInfo, Vec<OwnedFd>);
     /// True if the host process `pid` belongs to the container (by its cgroup). Only asked when
-    /// its pid namespace does not tell, for a container that shares the host's.
+    /// its namespaces do not tell, for a container that shares the host's.
     fn holds(&self, pid: i32) -> bool;
     /// Sends init the stop signal and thaws the container.
     fn stop(&mut self) -> std::result::Result<(), i32>;
@@ -202,12 +202,15 @@ impl Server {
         });
     }
 
-    /// Gives up the socket's name; to the clients, the end of their connections says STOPPED.
-    /// Those connections end when the server is dropped.
+    /// Gives up the socket's name, so the container is STOPPED for everybody who asks; lxc-monitord
+    /// is told. The clients that are still connected learn it from the end of their connections,
+    /// when the server is dropped.
     pub fn close_socket(&mut self) {
         if let Some(listener) = self.listener.take() {
             // Other processes (hooks) never have it, so closing ends it; epoll forgets it too.
             drop(self.epoll.delete(listener.as_fd()));
+            self.state = State::Stopped;
+            self.announce(Notice::State(State::Stopped));
         }
     }
 
