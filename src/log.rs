@@ -136,6 +136,8 @@ pub type Sink = Box<dyn FnMut(&Line<'_>) + Send>;
 struct State {
     prog: String,
     container: Option<String>,
+    /// What the command line asked for.
+    priority: Option<Priority>,
     file: Option<OwnedFd>,
     syslog: Option<Syslog>,
     sink: Option<Sink>,
@@ -150,6 +152,7 @@ struct Syslog {
 static STATE: Mutex<State> = Mutex::new(State {
     prog: String::new(),
     container: None,
+    priority: None,
     file: None,
     syslog: None,
     sink: None,
@@ -165,6 +168,7 @@ pub fn start(setup: &Setup<'_>) -> Result<(), LogError> {
     with_state(|state| {
         state.prog = setup.prog.to_owned();
         state.container = setup.container.map(str::to_owned);
+        state.priority = setup.priority;
     });
     if let Some(file) = setup.file {
         return configure(Some(file), setup.priority);
@@ -199,6 +203,26 @@ pub fn configure(file: Option<&Path>, priority: Option<Priority>) -> Result<(), 
         with_state(|state| state.file = Some(fd));
     }
     enable(priority.unwrap_or(Priority::Error));
+    Ok(())
+}
+
+/// Takes a configuration's word on the log (`lxc.log.file`, `lxc.log.level`, `lxc.log.syslog`)
+/// where the command line said nothing: `-o` and `-l` win, as in LXC.
+///
+/// # Errors
+/// The file or the system log cannot be opened, or the facility is none.
+pub fn adopt(file: Option<&Path>, level: Option<u8>, syslog: Option<&str>) -> Result<(), LogError> {
+    let (has_file, asked) = with_state(|state| (state.file.is_some(), state.priority));
+    let priority = asked.or(level.and_then(Priority::from_number));
+    if let Some(file) = file.filter(|_| !has_file) {
+        configure(Some(file), priority)?;
+    } else if has_file {
+        enable(priority.unwrap_or(Priority::Error));
+    }
+    if let Some(facility) = syslog {
+        configure_syslog(facility)?;
+        enable(priority.unwrap_or(Priority::Error));
+    }
     Ok(())
 }
 

@@ -312,4 +312,18 @@ mod tests {
         assert_eq!(run(&["--vers"]).unwrap(), "Version");
         assert_eq!(run(&["--", "-h"]).unwrap(), "-- -h");
     }
+
+    proptest::proptest! {
+        #[test]
+        fn every_command_line_is_read_or_refused(
+            words in proptest::collection::vec("-{0,3}[a-z=?\u{e9}]{0,8}", 0..6)
+        ) {
+            let args: Vec<OsString> = words.iter().map(OsString::from).collect();
+            if let Ok(Parsed::Run(canonical)) = parse(&command(), &args, Order::Permute) {
+                // clap reads what we made of it, the same way again.
+                let again = parse(&command(), &canonical, Order::Permute).unwrap();
+                proptest::prop_assert_eq!(Parsed::Run(canonical), again);
+            }
+        }
+    }
 }

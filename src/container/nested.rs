@@ -281,4 +281,13 @@ mod tests {
             assert!(parse(text).is_empty(), "{text:?}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_report_panics(text in "[0-9a-z/.\x1d\x1e\x1f]{0,200}") {
+            for one in parse(&text) {
+                proptest::prop_assert!(crate::util::name::check(&one.name).is_ok());
+            }
+        }
+    }
 }

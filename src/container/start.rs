@@ -7,6 +7,7 @@ use crate::config::document::{self, Loaded};
 use crate::config::keys::Options;
 use crate::config::path::{System, Who};
 use crate::config::{Config, ConfigError, Explain, Origin};
+use crate::log::LogError;
 use crate::runtime::daemon::Mode;
 use crate::runtime::plan::{Request, StartPlan};
 use crate::runtime::supervise::{self, Ended, Supervise};
@@ -62,6 +63,9 @@ pub enum StartError {
     /// The marker cannot be read.
     #[error("its creation marker cannot be checked")]
     Marker(#[source] SysError),
+    /// The log that the configuration names.
+    #[error(transparent)]
+    Log(#[from] LogError),
     /// The start itself.
     #[error(transparent)]
     Start(#[from] Failure),
@@ -72,6 +76,7 @@ impl Explain for StartError {
         match self {
             Self::Config(e) => e.errno(),
             Self::Start(e) => e.errno(),
+            Self::Log(e) => e.errno(),
             Self::Marker(e) => e.errno(),
             _ => None,
         }
@@ -160,6 +165,8 @@ impl Start {
     /// # Errors
     /// The failure, after everything has been undone.
     pub fn run(self, prepared: Prepared) -> Result<Option<Ended>, StartError> {
+        let log = &prepared.config.log;
+        crate::log::adopt(log.file.as_deref(), log.level, log.syslog.as_deref())?;
         let plan = StartPlan::new(prepared.config, prepared.request)?;
         let container = self.container;
         let supervise = Supervise {

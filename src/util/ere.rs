@@ -501,4 +501,19 @@ mod tests {
         assert!(!matches("(a|aa)+$b", &text));
         assert!(!matches(&format!("^{}{}$", "a?".repeat(50), "b".repeat(50)), &text));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn nothing_that_is_typed_panics(pattern in "[a-c().*+?|\\[\\]{},0-9^$\\\\-]{0,24}", text in ".{0,32}") {
+            if let Ok(ere) = Ere::new(&pattern) {
+                ere.is_match(&text);
+            }
+        }
+
+        #[test]
+        fn a_name_matches_itself(name in "[a-z0-9-]{1,20}") {
+            let pattern = format!("^{name}$");
+            proptest::prop_assert!(matches(&pattern, &name));
+        }
+    }
 }
