@@ -136,11 +136,16 @@ fn a_name_that_is_taken_gets_a_number() {
     let (dir, _) = hierarchy("pids");
     let taken = dir.join(format!("lxc.payload.{c}"));
     fs::create_dir(&taken).expect("cgroup");
+    // Somebody is in it: an empty one would be taken for what a killed monitor left behind.
+    let mut holder = std::process::Command::new("sleep").arg("600").spawn().expect("sleep");
+    fs::write(taken.join("cgroup.procs"), holder.id().to_string()).expect("entered");
     m.start(&c);
     let init = memberships(m.init_pid(&c));
     let wanted = format!("/lxc.payload.{c}-1");
     assert!(init.iter().all(|p| p.ends_with(&wanted)), "{init:?}");
     m.lxc("stop", &["-n", &c, "-k"]).ok();
+    holder.kill().expect("still there");
+    holder.wait().expect("reaped");
     fs::remove_dir(&taken).expect("nobody else removes it");
 }
 
