@@ -133,16 +133,14 @@ impl Layout {
             let path = options.root.join(name);
             fd::read_to_string(&path).map_err(|source| CgroupError::Read { path, source })
         };
-        let mounts_text = read("proc/self/mountinfo")?;
-        let mounts = parse_mounts(&mounts_text);
+        let mounts = read("proc/self/mountinfo")?;
         let membership = match options.base {
             Base::Init => read("proc/1/cgroup")?,
             Base::Own => read("proc/self/cgroup")?,
         };
         let mut hierarchies = Vec::new();
         let mut found_unwritable = None;
-        for (names, path) in parse_membership(&membership) {
-            let Some((mount, base)) = find_mount(&mounts, names, path) else { continue };
+        for Place { names, mount, below: base } in places(&mounts, &membership) {
             let base = match options.base {
                 Base::Init => base.strip_suffix("init.scope").unwrap_or(base),
                 Base::Own => base,
@@ -236,12 +234,10 @@ impl Layout {
             let path = self.root.join(name);
             fd::read_to_string(&path).map_err(|source| CgroupError::Read { path, source })
         };
-        let mounts_text = read("proc/self/mountinfo")?;
-        let mounts = parse_mounts(&mounts_text);
+        let mounts = read("proc/self/mountinfo")?;
         let text = read(&format!("proc/{pid}/cgroup"))?;
         let mut out = Vec::new();
-        for (names, path) in parse_membership(&text) {
-            let Some((mount, below)) = find_mount(&mounts, names, path) else { continue };
+        for Place { mount, below, .. } in places(&mounts, &text) {
             let point = self.root.join(mount.point.trim_start_matches('/'));
             let known = self.hierarchies.iter().find(|h| h.mount == point);
             if let Some(hierarchy) = known {
@@ -289,12 +285,38 @@ fn is_visible(hierarchy: &Hierarchy) -> bool {
 }
 
 /// A cgroup line of mountinfo.
-struct Mount<'a> {
-    root: Cow<'a, str>,
-    point: Cow<'a, str>,
-    read_only: bool,
-    v2: bool,
+#[derive(Clone, Debug)]
+pub struct Mount<'a> {
+    /// The cgroup that is seen at `point`.
+    pub root: Cow<'a, str>,
+    /// Mount point.
+    pub point: Cow<'a, str>,
+    /// Of the mount or of the file system.
+    pub read_only: bool,
+    /// The unified hierarchy.
+    pub v2: bool,
     options: &'a str,
+}
+
+/// One hierarchy of a process, and where its cgroup there is seen.
+#[derive(Clone, Debug)]
+pub struct Place<'a> {
+    /// v1: the controllers with commas, or `name=NAME`. Empty for the unified hierarchy.
+    pub names: &'a str,
+    /// The mount that shows it.
+    pub mount: Mount<'a>,
+    /// The cgroup below that mount's root.
+    pub below: &'a str,
+}
+
+/// The cgroups in the text of a /proc/PID/cgroup that some mount of a mountinfo text shows.
+pub fn places<'a>(mountinfo: &'a str, membership: &'a str) -> Vec<Place<'a>> {
+    let mounts = parse_mounts(mountinfo);
+    let place = |(names, path)| {
+        let (mount, below) = find_mount(&mounts, names, path)?;
+        Some(Place { names, mount: mount.clone(), below })
+    };
+    parse_membership(membership).filter_map(place).collect()
 }
 
 fn parse_mounts(text: &str) -> Vec<Mount<'_>> {
@@ -349,12 +371,12 @@ pub(super) fn parse_membership(text: &str) -> impl Iterator<Item = (&str, &str)>
 }
 
 /// The mount of the hierarchy with these controllers that shows `path`, and `path` below it.
-fn find_mount<'m, 'p>(
-    mounts: &'m [Mount<'m>],
+fn find_mount<'m, 'a, 'p>(
+    mounts: &'m [Mount<'a>],
     names: &str,
     path: &'p str,
-) -> Option<(&'m Mount<'m>, &'p str)> {
-    let mut best: Option<(&Mount<'_>, &str)> = None;
+) -> Option<(&'m Mount<'a>, &'p str)> {
+    let mut best: Option<(&'m Mount<'a>, &'p str)> = None;
     for mount in mounts {
         let right_kind = match names.is_empty() {
             true => mount.v2,

@@ -4,7 +4,7 @@
 //! Start reading at [`main`].
 
 mod generate;
-mod getopt;
+pub mod getopt;
 mod multicall;
 
 use crate::applets::Applet;

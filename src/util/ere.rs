@@ -34,7 +34,7 @@ impl Explain for EreError {}
 
 /// Steps of a program; more is [`EreError::TooLarge`]. `{n,m}` multiplies, so this bounds it.
 const MAX_STEPS: usize = 20_000;
-/// Deepest nesting of groups: parsing recurses.
+/// Deepest nesting of groups, and most repetitions of repetitions: parsing and compiling recurse.
 const MAX_DEPTH: usize = 200;
 /// RE_DUP_MAX of the standard.
 const MAX_REPEAT: u32 = 255;
@@ -95,7 +95,7 @@ enum Node {
 impl Ere {
     /// Compiles a pattern.
     pub fn new(pattern: &str) -> Result<Self, EreError> {
-        let mut parser = Parser { chars: pattern.chars().collect(), at: 0, depth: 0 };
+        let mut parser = Parser { chars: pattern.chars().collect(), at: 0, depth: 0, stacked: 0 };
         let node = parser.alternatives()?;
         let mut ere = Self { steps: Vec::new() };
         ere.emit(&node)?;
@@ -200,7 +200,12 @@ impl Ere {
 
     fn emit_repeat(&mut self, node: &Node, min: u32, max: Option<u32>) -> Result<(), EreError> {
         for _ in 0..min {
+            let before = self.steps.len();
             self.emit(node)?;
+            // Nothing, however often: `(){255}{255}{255}` would count for ever.
+            if self.steps.len() == before {
+                break;
+            }
         }
         match max {
             None => {
@@ -244,6 +249,8 @@ struct Parser {
     chars: Vec<char>,
     at: usize,
     depth: usize,
+    /// Repetitions that follow a repetition.
+    stacked: usize,
 }
 
 impl Parser {
@@ -315,27 +322,31 @@ impl Parser {
 
     fn repeated(&mut self, atom: Node) -> Result<Node, EreError> {
         let mut node = atom;
-        loop {
-            let (min, max) = match self.peek() {
-                Some('*') => (0, None),
-                Some('+') => (1, None),
-                Some('?') => (0, Some(1)),
-                Some('{') => {
-                    self.at += 1;
-                    let bounds = self.braces()?;
-                    node = Node::Repeat { node: Box::new(node), min: bounds.0, max: bounds.1 };
-                    continue;
-                }
-                _ => return Ok(node),
-            };
+        while let Some(c @ ('*' | '+' | '?' | '{')) = self.peek() {
             self.at += 1;
+            let (min, max) = match c {
+                '*' => (0, None),
+                '+' => (1, None),
+                '?' => (0, Some(1)),
+                _ => self.braces()?,
+            };
+            if matches!(node, Node::Repeat { .. }) {
+                self.stacked += 1;
+                if self.stacked > MAX_DEPTH {
+                    return Err(EreError::TooLarge);
+                }
+            }
             node = Node::Repeat { node: Box::new(node), min, max };
         }
+        Ok(node)
     }
 
-    /// `{3}`, `{3,}`, `{3,5}`, after the brace.
+    /// `{3}`, `{3,}`, `{3,5}`, and the C library's `{,5}`, after the brace.
     fn braces(&mut self) -> Result<(u32, Option<u32>), EreError> {
-        let min = self.number().ok_or(EreError::BadBraces)?;
+        let min = match self.peek() {
+            Some(',') => 0,
+            _ => self.number().ok_or(EreError::BadBraces)?,
+        };
         let max = if self.eat(',') { self.number() } else { Some(min) };
         let ordered = max.is_none_or(|max| min <= max && max <= MAX_REPEAT);
         if min > MAX_REPEAT || !ordered || !self.eat('}') {
@@ -453,6 +464,7 @@ mod tests {
             ("^a{2,3}$", "aaa", "aaaa"),
             ("^a{2}$", "aa", "a"),
             ("^a{2,}$", "aaaaa", "a"),
+            ("^a{,2}$", "aa", "aaa"),
             ("^x?y$", "y", "xxy"),
             ("^[]x]$", "]", "y"),
             ("^[^]x]$", "y", "]"),
@@ -492,6 +504,20 @@ mod tests {
             assert_eq!(Ere::new(pattern).unwrap_err(), error, "{pattern}");
         }
         assert_eq!(Ere::new(&"(".repeat(5000)).unwrap_err(), EreError::TooLarge);
+    }
+
+    #[test]
+    fn a_repetition_of_nothing_ends() {
+        assert!(matches("^(){255}{255}{255}{255}{255}$", ""));
+        assert!(matches("^((){255}){255}{255}{255}a$", "a"));
+    }
+
+    #[test]
+    fn stacked_repetitions_do_not_exhaust_the_stack() {
+        let stacked = |n| format!("^a{}$", "{1}".repeat(n));
+        assert!(matches(&stacked(200), "a"));
+        assert_eq!(Ere::new(&stacked(100_000)).unwrap_err(), EreError::TooLarge);
+        assert_eq!(Ere::new(&format!("a{}", "*".repeat(100_000))).unwrap_err(), EreError::TooLarge);
     }
 
     #[test]

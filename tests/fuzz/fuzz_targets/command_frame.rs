@@ -6,7 +6,9 @@
 use libfuzzer_sys::fuzz_target;
 use lxcbox::control::address::command_socket;
 use lxcbox::control::proto::{
-    CgroupInfo, ConsoleLog, DeviceRule, HEADER_BYTES, Header, Layout, OPCODES, Request, reply_len,
+    Arg, CGROUP_CTX_BYTES, CGROUP_CTX_FDS, CGROUP_FD_BYTES, CgroupInfo, ConsoleLog, DATA_MAX,
+    DeviceRule, HEADER_BYTES, Header, Layout, OPCODES, Opcode, Reply, Request, c_text,
+    encode_reply, reply_len, state_of,
 };
 use lxcbox::control::server::{Container, Server, Terminals, Which};
 use lxcbox::control::state::{NOTICE_BYTES, Notice, State};
@@ -14,7 +16,38 @@ use lxcbox::sys::unix::{self, Block};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-fuzz_target!(|bytes: &[u8]| {
+/// Every request alone and as a stream, and the replies with data.
+fn seeds() -> Vec<Vec<u8>> {
+    let device = DeviceRule { kind: b'c', major: -1, minor: 3, access: *b"rwm", allow: false };
+    let log = ConsoleLog { clear: true, read: true, read_max: 1 << 40, write_logfile: false };
+    let mut requests = vec![
+        Request::States([0, 1, 2, 0, 0, 0, 1, 0]),
+        Request::ConsoleLog(log),
+        Request::Device(device),
+        Request::CgroupCtx(CGROUP_CTX_BYTES),
+        Request::CgroupCtx(12),
+        Request::CgroupFd(Opcode::GetCgroupFd, "freezer".into(), CGROUP_FD_BYTES),
+        Request::CgroupFd(Opcode::GetLimitCgroupFd, "unified".into(), CGROUP_FD_BYTES + 8),
+    ];
+    for row in OPCODES {
+        match row.arg {
+            Arg::Nothing => requests.push(Request::Plain(row.op)),
+            Arg::Number => requests.push(Request::Number(row.op, 1)),
+            Arg::Text | Arg::MaybeText => requests.push(Request::Text(row.op, "lxc.net".into())),
+            _ => {}
+        }
+    }
+    let frames: Vec<_> = requests.iter().map(Request::encode).collect();
+    let mut seeds: Vec<_> = frames.iter().map(|frame| [&[20], &frame[..]].concat()).collect();
+    seeds.push([vec![7], frames.concat()].concat());
+    seeds.extend(frames);
+    seeds.push(encode_reply(-13, 0, b"RUNNING\0"));
+    seeds.push(encode_reply(0, 0, &INFO.encode_fd("freezer", CGROUP_FD_BYTES)));
+    seeds.push(encode_reply(0, 0, &INFO.encode_ctx(3, CGROUP_CTX_BYTES)));
+    seeds
+}
+
+fuzz_target!(init: lxcbox_fuzz::seed(seeds()), |bytes: &[u8]| {
     as_frame(bytes);
     as_reply(bytes);
     as_stream(bytes);
@@ -42,10 +75,30 @@ fn as_frame(bytes: &[u8]) {
 fn as_reply(bytes: &[u8]) {
     let Some((header, data)) = split(bytes) else { return };
     for row in OPCODES {
-        let _ = reply_len(row, &header);
+        if let Ok(len) = reply_len(row, &header) {
+            assert_eq!(i32::try_from(len), Ok(header.datalen));
+            assert!(len <= DATA_MAX || row.reply == Reply::Bytes);
+        }
     }
-    let _ = CgroupInfo::decode_fd(data);
-    let _ = CgroupInfo::decode_ctx(data);
+    let frame = encode_reply(header.first, header.number(), data);
+    let (again, rest) = split(&frame).expect("what is encoded has a header");
+    assert_eq!((again.first, again.number(), rest), (header.first, header.number(), data));
+    if let Some(text) = c_text(data) {
+        assert!(data.len() == text.len() + 1 && !text.contains('\0'));
+    }
+    if let Some(state) = state_of(header.number()) {
+        assert_eq!(state as i32, header.number());
+    }
+    if let Some(info) = CgroupInfo::decode_fd(data) {
+        let again = info.encode_fd("freezer", CGROUP_FD_BYTES);
+        assert_eq!(CgroupInfo::decode_fd(&again), Some(info));
+    }
+    if let Some((info, count)) = CgroupInfo::decode_ctx(data)
+        && count <= CGROUP_CTX_FDS
+    {
+        let again = info.encode_ctx(count, CGROUP_CTX_BYTES);
+        assert_eq!(CgroupInfo::decode_ctx(&again), Some((info, count)));
+    }
     if let Ok(notice) = <&[u8; NOTICE_BYTES]>::try_from(data) {
         let _ = Notice::decode(notice);
     }

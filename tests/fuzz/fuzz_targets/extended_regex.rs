@@ -1,0 +1,76 @@
+//! Any pattern over any text: refused or answered; and where the C library knows the pattern too,
+//! it gives the same answer.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use lxcbox::util::ere::{Ere, EreError};
+use std::ffi::CString;
+use std::mem::MaybeUninit;
+
+const SEEDS: [&str; 13] = [
+    "^web[0-9]+$\nweb42",
+    "^(a|bc)*d$\nabcbcad",
+    "^a{2,3}b{2}c{1,}$\naabbc",
+    "^[]x^-]$\n]",
+    "[^]x]\ny",
+    "^[[:alpha:]_]+[[:digit:][:blank:]]*$\nab_c 1",
+    "[[:alnum:]][[:cntrl:]][[:graph:]][[:lower:]][[:print:]][[:punct:]][[:space:]]\na",
+    "[[:upper:]][[:xdigit:]]\nAF",
+    "^[[.-.][=x=]]$\n-",
+    "a\\.b\\w\\W\\s\\S\na.b_- x",
+    "(a*)*b|(c+)+d?|.\naaaa",
+    "(|x)y\nzy",
+    "^(){9}{9,}a{,3}b{1}{1}c***$\nac",
+];
+
+fuzz_target!(init: lxcbox_fuzz::seed(SEEDS), |input: &str| {
+    let (pattern, text) = input.split_once('\n').unwrap_or((input, ""));
+    let ours = Ere::new(pattern).map(|ere| ere.is_match(text));
+    // A group around it, and an alternative that is the same, change nothing.
+    if let Ok(matched) = ours
+        && pattern.len() < 100
+        && let Ok(twice) = Ere::new(&format!("({pattern})|({pattern})"))
+        && !pattern.contains(')')
+    {
+        assert_eq!(twice.is_match(text), matched, "{pattern:?} on {text:?}");
+    }
+    if is_common(pattern) && is_plain(text) {
+        match (ours, libc_match(pattern, text)) {
+            (Ok(ours), Some(theirs)) => assert_eq!(ours, theirs, "{pattern:?} on {text:?}"),
+            (Err(EreError::BackReference), _) | (Err(_), None) => {}
+            // What the standard leaves undefined, such as `^*`, may be accepted.
+            (Ok(_), None) => {}
+            (Err(e), Some(_)) => panic!("{pattern:?}: {e}"),
+        }
+    }
+});
+
+fn is_plain(text: &str) -> bool {
+    text.is_ascii() && !text.contains('\0') && text.len() <= 64
+}
+
+/// Left out: what costs the C library much time or memory, and its own words behind a backslash.
+fn is_common(pattern: &str) -> bool {
+    let mut numbers = pattern.split(|c: char| !c.is_ascii_digit());
+    let escape = |pair: &[u8]| pair[0] == b'\\' && b"bB<>`'".contains(&pair[1]);
+    is_plain(pattern)
+        && pattern.bytes().filter(|b| b"{+".contains(b)).count() <= 3
+        && numbers.all(|digits| digits.len() <= 1)
+        && !pattern.as_bytes().windows(2).any(escape)
+}
+
+fn libc_match(pattern: &str, text: &str) -> Option<bool> {
+    let (pattern, text) = (CString::new(pattern).ok()?, CString::new(text).ok()?);
+    let mut compiled = MaybeUninit::<libc::regex_t>::uninit();
+    let flags = libc::REG_EXTENDED | libc::REG_NOSUB;
+    // SAFETY: regcomp fills `compiled` when it returns 0, and only then it is used and freed, once.
+    unsafe {
+        if libc::regcomp(compiled.as_mut_ptr(), pattern.as_ptr(), flags) != 0 {
+            return None;
+        }
+        let mut compiled = compiled.assume_init();
+        let found = libc::regexec(&raw const compiled, text.as_ptr(), 0, std::ptr::null_mut(), 0);
+        libc::regfree(&raw mut compiled);
+        Some(found == 0)
+    }
+}
