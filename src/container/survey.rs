@@ -5,8 +5,9 @@ use super::Container;
 use super::info::{self, Meter, Networks, State};
 use super::nested;
 use crate::cgroup::stat::Memory;
+use crate::config::ConfigError;
 use crate::control::client::Client;
-use crate::sys::SysError;
+use crate::sys::{SysError, errno};
 use crate::util::ere::Ere;
 use crate::util::sentence::sentence;
 use std::collections::BTreeSet;
@@ -141,6 +142,10 @@ pub fn seal(prog: &str) -> Result<(), SysError> {
     crate::sys::sealed::ensure(prog)
 }
 
+/// Network namespaces that are held open before they are visited in turn: well below the usual
+/// limit of descriptors.
+const OPEN_AT_ONCE: usize = 256;
+
 /// Surveys the containers of a path, in the order of their names, each followed by those in it.
 ///
 /// # Errors
@@ -182,6 +187,10 @@ pub fn survey(lxcpath: &Path, scope: &Scope, wanted: Wanted) -> Result<Vec<Found
             }
         }
         found.push(one);
+        if namespaces.len() >= OPEN_AT_ONCE {
+            read_networks(&mut found, &namespaces, wanted)?;
+            namespaces.clear();
+        }
     }
     read_networks(&mut found, &namespaces, wanted)?;
     if scope.nesting > 0 {
@@ -216,11 +225,11 @@ fn ask(one: &mut Found, client: &Client) {
 }
 
 fn read_settings(one: &mut Found, container: &Container) {
-    if !container.is_defined() {
-        one.settings = Some(Settings::default());
-        return;
-    }
     match container.load() {
+        // It runs with a configuration from elsewhere.
+        Err(ConfigError::Read { cause, .. }) if cause.is(errno::ENOENT) => {
+            one.settings = Some(Settings::default());
+        }
         Ok(loaded) => {
             one.settings = Some(Settings {
                 autostart: loaded.config.start.auto,

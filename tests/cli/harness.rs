@@ -70,7 +70,7 @@ impl Dir {
         command
             .current_dir(self.path())
             .env("HOME", self.path())
-            .env("XDG_RUNTIME_DIR", self.path())
+            .env("XDG_RUNTIME_DIR", self.path().join("run"))
             .env_remove("POSIXLY_CORRECT")
             .stdin(Stdio::null());
         command

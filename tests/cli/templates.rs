@@ -66,7 +66,7 @@ fn whatever_fails_nothing_is_left() {
         ("exit 3", 1, "failed with status 3"),
         ("kill -9 $$", 1, "was ended by signal 9"),
         ("echo 'lxc.nonsense = 1' >>\"$path/config\"", 1, "unknown key 'lxc.nonsense'"),
-        ("mkdir -p \"$rootfs/a/b\"; chmod 0 \"$rootfs/a\"; exit 1", 1, "failed with status 1"),
+        ("mkdir -p \"$rootfs/a/b\"; ln -s / \"$rootfs/a/root\"; exit 1", 1, "with status 1"),
     ] {
         let script = template(&dir, &format!("{FIND_PATH}\n{body}"));
         let script = script.to_str().unwrap();
