@@ -2,7 +2,7 @@
 //! a mount and network namespace of its own. `make test` runs them; see `machine.rs`.
 
 #![allow(clippy::disallowed_methods, reason = "the harness may use threads: it never clones")]
-#![allow(clippy::print_stdout, reason = "skips and counts are said")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "skips and counts are said")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot set itself up fails there")]
 
 mod attach;
