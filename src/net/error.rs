@@ -80,8 +80,6 @@ pub enum Fault {
     NoType,
     #[error("type none shares the host's network and cannot be combined with other interfaces")]
     NoneMixed,
-    #[error("{what} is not built yet")]
-    NotBuilt { what: &'static str },
     #[error("\"{key}\" means nothing for type {kind}", kind = kind_name(*kind))]
     KeyOfOtherType { key: String, kind: NetKind },
     #[error("\"{name}\" cannot be the name of an interface: {why}")]
