@@ -2,7 +2,7 @@
 
 use super::Applet;
 use crate::container::Container;
-use crate::container::info::State;
+use crate::container::info::{self, State};
 use crate::container::power::{self, Asked, Patience, PowerError, Request};
 use crate::ui::args::{flag, shared, value};
 use crate::ui::{Context, Failure, out, report};
@@ -50,7 +50,7 @@ fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
         return Err(Failure::usage(ctx.prog, text));
     }
     let container = Container::new(ctx.lxcpath.clone(), ctx.name())?;
-    let state = container.client().state()?;
+    let state = info::state(&container.client())?;
     if state == State::Stopped {
         return Err(Failure::new("container is not running").status(NOT_RUNNING));
     }

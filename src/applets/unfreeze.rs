@@ -1,7 +1,7 @@
 //! lxc-unfreeze.
 
 use super::Applet;
-use crate::container::info::State;
+use crate::container::info::{self, State};
 use crate::container::{Container, power};
 use crate::ui::args::shared;
 use crate::ui::{Context, Failure};
@@ -19,7 +19,7 @@ fn command() -> Command {
 /// A container that does not run has nothing frozen: success, as in LXC.
 fn run(ctx: &Context, _: &ArgMatches) -> Result<ExitCode, Failure> {
     let container = Container::new(ctx.lxcpath.clone(), ctx.name())?;
-    if container.client().state()? != State::Stopped {
+    if info::state(&container.client())? != State::Stopped {
         power::unfreeze(&container)?;
     }
     Ok(ExitCode::SUCCESS)

@@ -1,7 +1,7 @@
 //! Removing a container: nothing is touched before every reason against it has been looked for.
 
 use super::lock::{Lock, LockError, Partial, partial};
-use super::{Container, depends, power};
+use super::{Container, depends, info, power};
 use crate::config::{Config, ConfigError, HookKind, Origin};
 use crate::control::client::ClientError;
 use crate::control::state::State;
@@ -145,7 +145,7 @@ pub struct Destroyed {
 /// # Errors
 /// In LXC's order: it is not there, has clones, has snapshots, runs; then what fails on the way.
 pub fn destroy(container: &Container, options: Options) -> Result<Destroyed, DestroyError> {
-    let state = container.client().state()?;
+    let state = info::state(&container.client())?;
     if state == State::Stopped {
         match partial(container).map_err(|e| DestroyError::Directory(container.dir(), e))? {
             Partial::Running => return Err(DestroyError::InProgress),

@@ -12,6 +12,7 @@ use crate::sys::{SysError, cred, procfs};
 use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 pub use crate::control::state::State;
 
@@ -46,8 +47,26 @@ impl Container {
 
 /// The state and, while there is one, init's pid. No monitor is [`State::Stopped`].
 pub fn status(client: &Client) -> Result<Status, ClientError> {
-    client.status()
+    let deadline = Instant::now() + ENDING;
+    loop {
+        match client.status() {
+            // It hung up on us: it is ending, and gone in a moment.
+            Err(ClientError::NoReply { .. }) if Instant::now() < deadline => {
+                crate::sys::event::sleep(RETRY);
+            }
+            answer => return answer,
+        }
+    }
 }
+
+/// The state alone.
+pub fn state(client: &Client) -> Result<State, ClientError> {
+    status(client).map(|status| status.state)
+}
+
+/// How long a monitor may take from closing its connections to its end.
+const ENDING: Duration = Duration::from_secs(1);
+const RETRY: Duration = Duration::from_millis(10);
 
 /// The name and path behind a hashed command socket.
 pub fn identify(address: &str) -> Option<(PathBuf, String)> {

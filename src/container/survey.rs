@@ -212,7 +212,7 @@ fn names(lxcpath: &Path, scope: &Scope) -> Result<(BTreeSet<String>, BTreeSet<St
 }
 
 fn ask(one: &mut Found, client: &Client) {
-    match client.status() {
+    match info::status(client) {
         Ok(status) => {
             one.state = Some(status.state);
             one.pid = status.init_pid;

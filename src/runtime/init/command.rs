@@ -81,7 +81,8 @@ fn supervise(signals: &SignalFd, command: Pid) -> Result<u8, InitError> {
         while let Some(info) = signals.read().map_err(failed)? {
             match info.signo {
                 sig::CHLD => {}
-                sig::TERM | sig::PWR => {
+                // lxc-stop takes an init that blocks SIGRTMIN+3 for systemd, and we block all.
+                sig::TERM | sig::PWR | sig::RTMIN_3 | sig::RTMIN_4 => {
                     signal_all(sig::TERM, Some(command));
                     kill_at = kill_at.or(Some(Instant::now() + GRACE));
                 }
