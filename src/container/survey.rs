@@ -142,6 +142,9 @@ pub fn seal(prog: &str) -> Result<(), SysError> {
     crate::sys::sealed::ensure(prog)
 }
 
+/// Monitors that are asked at the same time.
+const ASKED_AT_ONCE: usize = 128;
+
 /// Network namespaces that are held open before they are visited in turn: well below the usual
 /// limit of descriptors.
 const OPEN_AT_ONCE: usize = 256;
@@ -155,24 +158,43 @@ pub fn survey(lxcpath: &Path, scope: &Scope, wanted: Wanted) -> Result<Vec<Found
     let mut meter = Meter::default();
     let mut found = Vec::new();
     let mut namespaces: Vec<(usize, OwnedFd)> = Vec::new();
-    for name in all {
-        if scope.filter.as_ref().is_some_and(|filter| !filter.is_match(&name)) {
-            continue;
-        }
-        let Ok(container) = Container::new(lxcpath.to_owned(), &name) else { continue };
+    let named = all.into_iter().filter(|name| match &scope.filter {
+        Some(filter) => filter.is_match(name),
+        None => true,
+    });
+    let containers: Vec<Container> =
+        named.filter_map(|name| Container::new(lxcpath.to_owned(), &name).ok()).collect();
+    let live = wanted.live() || scope.nesting > 0;
+    let asked = containers.chunks(ASKED_AT_ONCE).flat_map(|chunk| {
+        // All monitors of a chunk work on their answers while we read the first configs.
+        let client = |container: &Container| {
+            let client = active.contains(container.name()).then(|| container.client());
+            client.inspect(|client| {
+                if live {
+                    client.ask_status()
+                }
+            })
+        };
+        let clients: Vec<Option<Client>> = chunk.iter().map(client).collect();
+        chunk.iter().zip(clients)
+    });
+    for (container, client) in asked {
         if scope.only_defined && !container.is_defined() {
             continue;
         }
-        let mut one = Found { name, state: Some(State::Stopped), ..Found::default() };
-        let client = active.contains(&one.name).then(|| container.client());
-        if let Some(client) = client.as_ref().filter(|_| wanted.live() || scope.nesting > 0) {
+        let mut one = Found {
+            name: container.name().to_owned(),
+            state: Some(State::Stopped),
+            ..Found::default()
+        };
+        if let Some(client) = client.as_ref().filter(|_| live) {
             ask(&mut one, client);
         }
         if scope.states.is_some_and(|states| !states.hold(one.state)) {
             continue;
         }
         if wanted.config {
-            read_settings(&mut one, &container);
+            read_settings(&mut one, container);
         }
         let member = |group| one.settings.as_ref().is_some_and(|s| s.groups.contains(group));
         if !scope.groups.iter().all(member) {

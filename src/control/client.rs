@@ -75,7 +75,13 @@ pub struct Client {
     timeout: Duration,
     /// A connection whose last answer is complete.
     idle: Cell<Option<OwnedFd>>,
+    /// A connection on which the questions of [`Client::status`] are asked already, and when the
+    /// answer has to be there.
+    asked: Cell<Option<(OwnedFd, Option<Instant>)>>,
 }
+
+/// The questions of [`Client::status`].
+const STATUS: [Opcode; 2] = [Opcode::GetState, Opcode::GetInitPid];
 
 impl Client {
     /// The monitor of `name` below `lxcpath`; connects when something is asked.
@@ -89,7 +95,8 @@ impl Client {
     }
 
     fn at(address: Vec<u8>, name: &str) -> Self {
-        Self { address, name: name.to_owned(), timeout: DEFAULT_TIMEOUT, idle: Cell::new(None) }
+        let (idle, asked) = (Cell::new(None), Cell::new(None));
+        Self { address, name: name.to_owned(), timeout: DEFAULT_TIMEOUT, idle, asked }
     }
 
     /// With another time limit per question.
@@ -108,10 +115,21 @@ impl Client {
         }
     }
 
+    /// Sends the questions of [`Client::status`] now, for many monitors to work at the same time;
+    /// those that do not answer then cost one time limit together. Failures show at `status`.
+    pub fn ask_status(&self) {
+        let deadline = self.deadline();
+        let frames =
+            STATUS.map(Request::Plain).iter().flat_map(Request::encode).collect::<Vec<_>>();
+        let asked = self
+            .connect(deadline)
+            .and_then(|c| self.send_frame(&c, &frames, &[]).map(|()| (c, deadline)));
+        self.asked.set(asked.ok());
+    }
+
     /// State and init's pid in one round trip.
     pub fn status(&self) -> Result<Status> {
-        let ops = [Opcode::GetState, Opcode::GetInitPid];
-        let [state, pid] = self.pair(ops.map(Request::Plain));
+        let [state, pid] = self.pair(STATUS.map(Request::Plain));
         let state = match state {
             Ok(answer) => {
                 state_of(answer.number).ok_or_else(|| self.malformed(Opcode::GetState))?
@@ -347,13 +365,20 @@ impl Client {
         Ok((answer, connection))
     }
 
-    /// Two questions sent at once. A monitor that closes after the first is asked again.
+    /// Two questions sent at once, or before by [`Client::ask_status`]. A monitor that closes after the first is asked again.
     fn pair(&self, requests: [Request; 2]) -> [Result<Answer>; 2] {
-        let deadline = self.deadline();
+        let asked = self.asked.take();
+        let deadline = asked.as_ref().map_or_else(|| self.deadline(), |(_, deadline)| *deadline);
         let first = (|| {
-            let connection = self.connect(deadline)?;
-            let frames = requests.iter().flat_map(Request::encode).collect::<Vec<_>>();
-            self.send_frame(&connection, &frames, &[])?;
+            let connection = match asked {
+                Some((connection, _)) => connection,
+                None => {
+                    let connection = self.connect(deadline)?;
+                    let frames = requests.iter().flat_map(Request::encode).collect::<Vec<_>>();
+                    self.send_frame(&connection, &frames, &[])?;
+                    connection
+                }
+            };
             let op = requests[0].opcode();
             let answer = self.receive(connection.as_fd(), op, deadline)?;
             self.check(op, answer).map(|answer| (answer, connection))
