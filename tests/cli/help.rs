@@ -74,3 +74,21 @@ fn completions_have_every_option_of_the_help() {
         }
     }
 }
+
+#[test]
+fn the_shells_can_read_their_completions() {
+    let dir = Dir::new();
+    for shell in ["bash", "zsh", "fish"] {
+        let out = dir.path().join(shell);
+        dir.run(&["--generate", shell, out.to_str().unwrap()]).ends(0).silent();
+        for file in std::fs::read_dir(&out).unwrap() {
+            let file = file.unwrap().path();
+            let Ok(checked) = std::process::Command::new(shell).arg("-n").arg(&file).output()
+            else {
+                println!("skipped: {shell} is not installed");
+                break;
+            };
+            assert!(checked.status.success() && checked.stderr.is_empty(), "{checked:?}");
+        }
+    }
+}
