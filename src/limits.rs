@@ -429,6 +429,11 @@ impl LimitPlan {
         }
     }
 
+    /// True if a new session keyring is wanted.
+    pub fn makes_keyring(&self) -> bool {
+        self.keyring != Keyring::Inherited
+    }
+
     /// The session keyring of `lxc.keyring.session`. By default a failure for want of kernel
     /// support or permission is passed over, as LXC does: nobody asked for a keyring.
     ///

@@ -93,6 +93,7 @@ fn steps(plan: &StartPlan, from: &Inherited<'_>) -> Result<Infallible, Failure> 
 fn build_root(plan: &StartPlan, from: &Inherited<'_>) -> Result<ChildTtys, Failure> {
     if !plan.ns.creates(NsKind::Mnt) {
         // A shared mount namespace is somebody else's, complete with its root.
+        identity(plan, from)?;
         return Ok(ChildTtys::default());
     }
     let mounts = &plan.mounts;
@@ -100,10 +101,7 @@ fn build_root(plan: &StartPlan, from: &Inherited<'_>) -> Result<ChildTtys, Failu
     run_hooks(plan, from, HookKind::PreMount, Step::PreMountHooks)?;
     let (root, mapped) = idmapped_trees(plan, from)?;
     let mut rm = mount::rootfs(mounts, root).during(Step::Rootfs)?;
-    if let Some(name) = plan.config.uts_name.as_deref().filter(|_| plan.ns.creates(NsKind::Uts)) {
-        process::sethostname(name).during(Step::Hostname)?;
-    }
-    plan.limits.apply_keyring().during(Step::Keyring)?;
+    identity(plan, from)?;
     mount::dev_tmpfs(mounts, &mut rm).during(Step::Dev)?;
     mount::proc_sys(mounts, &mut rm).during(Step::ProcSys)?;
     mount::entries(mounts, &rm).during(Step::MountEntries)?;
@@ -124,6 +122,17 @@ fn build_root(plan: &StartPlan, from: &Inherited<'_>) -> Result<ChildTtys, Failu
     mount::pivot(mounts, rm).during(Step::Pivot)?;
     mount::after_pivot(mounts).during(Step::Pivot)?;
     Ok(made)
+}
+
+/// The name of the machine and the session keyring.
+fn identity(plan: &StartPlan, from: &Inherited<'_>) -> Result<(), Failure> {
+    if let Some(name) = plan.config.uts_name.as_deref().filter(|_| plan.ns.creates(NsKind::Uts)) {
+        process::sethostname(name).during(Step::Hostname)?;
+    }
+    if plan.limits.makes_keyring() {
+        plan.lsm.label_keyrings(from.proc).during(Step::Keyring)?;
+    }
+    plan.limits.apply_keyring().during(Step::Keyring)
 }
 
 /// Trees that need an id map are opened here, mapped by the parent, which has the privilege, and

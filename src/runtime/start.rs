@@ -84,6 +84,7 @@ pub fn start(ground: &mut Ground<'_>, hooks: &mut HookContext) -> Result<Live, F
 
     let (end, init) = clone_child(ground, hooks, &host_console, &joins)?;
     let pid = init.pid();
+    hooks.pid = Some(pid);
     if let Some((map, writer)) = &plan.idmap {
         idmap::write(map, writer, pid).during(Step::IdMap)?;
         let (uid, gid) = map.root();
@@ -101,7 +102,6 @@ pub fn start(ground: &mut Ground<'_>, hooks: &mut HookContext) -> Result<Live, F
 
     parts.until_ready(plan)?;
     ground.cgroups.attach_devices().during(Step::Devices)?;
-    hooks.pid = Some(pid);
     let namespaces = keep_namespaces(plan, pid).during(Step::Running)?;
     hook::run(HookKind::StartHost, config.hooks(HookKind::StartHost), hooks, &[])
         .during(Step::StartHostHooks)?;

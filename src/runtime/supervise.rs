@@ -260,15 +260,19 @@ impl Session<'_> {
         Ok((start::start(&mut ground, &mut self.hooks)?, ends))
     }
 
-    /// After a failed start: the cgroups go, and the post-stop hooks run as after any stop.
+    /// After a failed start: the stop and post-stop hooks run as after any end, however far the
+    /// start came (LXC's users undo in them what pre-start did), and the cgroups go.
     fn undo(&mut self) {
         self.reserve.clear();
-        warn_all(self.cgroups.remove());
         self.hooks.target = Some(Target::Stop);
-        let hooks = self.plan.config.hooks(HookKind::PostStop);
-        if let Err(e) = hook::run(HookKind::PostStop, hooks, &self.hooks, &[]) {
-            log::error!("{e}");
-        }
+        let run = |kind| {
+            if let Err(e) = hook::run(kind, self.plan.config.hooks(kind), &self.hooks, &[]) {
+                log::error!("{e}");
+            }
+        };
+        run(HookKind::Stop);
+        warn_all(self.cgroups.remove());
+        run(HookKind::PostStop);
     }
 
     /// What follows init's end, in LXC's order (`lxc_end`). False if a reboot must not follow.

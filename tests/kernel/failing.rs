@@ -107,6 +107,31 @@ fn every_hook_that_fails_stops_the_start_and_shows_what_it_said() {
 }
 
 #[test]
+fn a_failed_start_runs_the_stop_hooks_as_lxc_does() {
+    let m = Machine::new();
+    let c = m.container("undo", "");
+    let base = fs::read_to_string(m.config(&c)).unwrap();
+    let log = m.dir.join("log");
+    let script = m.dir.join("hook.sh");
+    let text = format!("#!/bin/sh\necho $3 $LXC_TARGET ${{LXC_PID:+pid}} >> {}\n", log.display());
+    fs::write(&script, text).unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    let hooks: String = ["stop", "post-stop"]
+        .map(|kind| format!("lxc.hook.{kind} = {}\n", script.display()))
+        .concat();
+    for (kind, seen) in [
+        ("pre-start", "stop stop\npost-stop stop\n"),
+        ("mount", "stop stop pid\npost-stop stop pid\n"),
+        ("start-host", "stop stop pid\npost-stop stop pid\n"),
+    ] {
+        fs::write(m.config(&c), format!("{base}{hooks}lxc.hook.{kind} = /bin/false\n")).unwrap();
+        let _ = fs::remove_file(&log);
+        start_fails(&m, &c, &[kind, "status 1", "config:7"]);
+        assert_eq!(fs::read_to_string(&log).unwrap(), seen, "{kind}");
+    }
+}
+
+#[test]
 fn values_that_cannot_be_had_are_found_by_the_plan() {
     let m = Machine::new();
     let c = m.container("values", "");

@@ -14,6 +14,7 @@ mod hostile;
 mod lifecycle;
 mod machine;
 mod net;
+mod openrc;
 mod protocol;
 mod runtime;
 mod systemd;

@@ -231,6 +231,7 @@ fn scripts_are_told_by_arguments_and_environment() {
         "LXC_NET_TYPE=veth\n",
         "LXC_NET_PARENT=br0\n",
         "LXC_NET_PEER=scripted\n",
+        &format!("LXC_PID={}\n", m.init_pid(&c)),
     ] {
         assert!(first.contains(part), "no {part:?} in {first}");
     }

@@ -2,10 +2,11 @@
 //! terminals, environment, init's identity, signals, reboot, ephemeral containers, lxc-execute.
 //! Confinement (seccomp, capabilities, limits, settings) and the hooks are in `confinement.rs`.
 
-use crate::machine::{Machine, eventually, libraries};
+use crate::machine::{Machine, eventually, libraries, run};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
+use std::process::Command;
 
 const EMPTY: &str = "lxc.net.0.type = empty\n";
 const PROC: &str = "lxc.mount.auto = proc:mixed\n";
@@ -393,6 +394,31 @@ fn the_signals_of_the_configuration_are_sent() {
     assert_eq!(m.state(&c), "STOPPED");
 }
 
+/// Gives `command` a session keyring with a key in it that only its possessor can see.
+#[allow(unsafe_code, reason = "keyctl between fork and exec")]
+fn with_key(command: &mut Command) {
+    use std::io::{Error, Result};
+    let call = |done: libc::c_long| match done {
+        -1 => Err(Error::last_os_error()),
+        done => Ok(done),
+    };
+    let give = move || -> Result<()> {
+        const JOIN: libc::c_long = 1;
+        const SETPERM: libc::c_long = 5;
+        const SESSION: libc::c_long = -3;
+        const POSSESSOR: libc::c_long = 0x3f00_0000;
+        let (kind, name) = (c"user".as_ptr(), c"lxcbox-probe".as_ptr());
+        // SAFETY: null asks for a keyring without a name.
+        call(unsafe { libc::syscall(libc::SYS_keyctl, JOIN, 0) })?;
+        // SAFETY: the strings are constants and the length is that of the payload.
+        let key = call(unsafe { libc::syscall(libc::SYS_add_key, kind, name, name, 4, SESSION) })?;
+        // SAFETY: plain numbers.
+        call(unsafe { libc::syscall(libc::SYS_keyctl, SETPERM, key, POSSESSOR) }).map(drop)
+    };
+    // SAFETY: the closure makes three system calls and allocates nothing.
+    unsafe { std::os::unix::process::CommandExt::pre_exec(command, give) };
+}
+
 #[test]
 fn a_session_keyring_of_its_own_or_not() {
     let m = Machine::new();
@@ -400,14 +426,32 @@ fn a_session_keyring_of_its_own_or_not() {
         println!("skipped: no keyrings");
         return;
     }
-    for value in [0, 1] {
-        let lines = format!("{EMPTY}{PROC}lxc.keyring.session = {value}\n");
-        let seen = once(&m, &format!("keyring{value}"), &lines, "cat /proc/keys; echo end");
-        assert!(seen.ends_with("end\n"), "{seen}");
-        if value == 1 {
-            assert!(seen.contains("keyring"), "{seen}");
-        }
+    let lines = [
+        ("fresh", "", false),
+        ("wanted", "lxc.keyring.session = 1\n", false),
+        ("inherited", "lxc.keyring.session = 0\n", true),
+    ];
+    for (short, line, seen) in lines {
+        let c = m.container(short, &format!("{EMPTY}{PROC}{}{line}", libraries()));
+        let script = "cat /proc/keys; echo end";
+        let args = ["-n", &c, "--", "/bin/sh", "-c", script];
+        let mut command = m.lxc_command("execute", &args);
+        with_key(&mut command);
+        let keys = run(command).ok();
+        assert!(keys.ends_with("end\n"), "{keys}");
+        assert_eq!(keys.contains("lxcbox-probe"), seen, "{short}: {keys}");
     }
+}
+
+#[test]
+fn a_borrowed_mount_namespace_has_its_own_name_and_keys_all_the_same() {
+    let m = Machine::new();
+    let lender = m.container("lender", &format!("{EMPTY}{PROC}"));
+    m.start(&lender);
+    let c = m.container("guest", &format!("{EMPTY}lxc.namespace.share.mnt = {lender}\n"));
+    fs::write(root(&m, &lender).join("probe"), "hostname > /seen\n").unwrap();
+    m.lxc("start", &["-n", &c, "-F", "-s", "lxc.init.cmd=/bin/sh /probe"]).ok();
+    assert_eq!(fs::read_to_string(root(&m, &lender).join("seen")).unwrap(), "guest\n");
 }
 
 #[test]

@@ -16,10 +16,16 @@ const MIRROR: &str = "http://deb.debian.org/debian";
 /// One debootstrap at a time.
 static MAKING: Mutex<()> = Mutex::new(());
 
-fn debian() -> PathBuf {
+/// Where root file systems are kept.
+pub fn cache() -> PathBuf {
+    std::env::var_os("LXCBOX_TEST_CACHE")
+        .map_or_else(|| Path::new(env!("CARGO_TARGET_TMPDIR")).to_path_buf(), PathBuf::from)
+}
+
+/// The root file system, made if it is not there yet.
+pub fn debian() -> PathBuf {
     let _one = MAKING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let cache = std::env::var_os("LXCBOX_TEST_CACHE")
-        .map_or_else(|| Path::new(env!("CARGO_TARGET_TMPDIR")).to_path_buf(), PathBuf::from);
+    let cache = cache();
     let root = cache.join("debian-12");
     if root.join("etc/hostname.done").exists() {
         return root;
@@ -46,9 +52,18 @@ fn debian() -> PathBuf {
     root
 }
 
-/// A machine with a bridge, DHCP on it, and a Debian container.
 fn with_debian(short: &str, lines: &str) -> (Machine, String) {
-    let source = debian();
+    with_copy(&debian(), short, lines)
+}
+
+/// A copy of a root file system.
+pub fn copy(from: &Path, to: &Path) {
+    let copied = Command::new("cp").args(["-a", "--reflink=auto"]).arg(from).arg(to).status();
+    assert!(copied.unwrap().success());
+}
+
+/// A machine with a bridge, DHCP on it, and a Debian container with a copy of this root.
+pub fn with_copy(source: &Path, short: &str, lines: &str) -> (Machine, String) {
     let m = Machine::new();
     m.sh("ip link add br0 type bridge && ip addr add 10.77.0.1/24 dev br0 && ip link set br0 up")
         .ok();
@@ -62,8 +77,7 @@ fn with_debian(short: &str, lines: &str) -> (Machine, String) {
     let name = m.name(short);
     let root = m.lxcpath().join(&name).join("rootfs");
     fs::create_dir_all(root.parent().unwrap()).unwrap();
-    let copied = Command::new("cp").args(["-a", "--reflink=auto"]).arg(&source).arg(&root).status();
-    assert!(copied.unwrap().success());
+    copy(source, &root);
     let config = format!(
         "lxc.include = /usr/share/lxc/config/debian.common.conf\n{lines}\n\
          lxc.rootfs.path = dir:{}\nlxc.uts.name = {short}\nlxc.net.0.type = veth\n\
@@ -91,24 +105,38 @@ fn failed_units(m: &Machine, name: &str) -> String {
 fn whole_life(m: &Machine, name: &str) {
     m.start(name);
     until_running(m, name);
+    until_address(m);
+
+    reboots(m, name, &["systemctl", "reboot"]);
+    until_running(m, name);
+    stops(m, name);
+}
+
+/// Waits until lxc-ls -f shows an address that dnsmasq gave out.
+pub fn until_address(m: &Machine) {
     let address = eventually(30, "a DHCP address in lxc-ls -f", || {
         let table = m.lxc("ls", &["-f"]).ok();
         table.split_whitespace().find(|w| w.starts_with("10.77.0.")).map(str::to_string)
     });
     let leases = fs::read_to_string(m.dir.join("leases")).unwrap();
     assert!(leases.contains(&address), "{address} is not in {leases}");
+}
 
+/// Runs a command inside and waits for the reboot that follows.
+pub fn reboots(m: &Machine, name: &str, command: &[&str]) {
     let before = m.init_pid(name);
-    m.lxc("attach", &["-n", name, "--", "systemctl", "reboot"]);
+    m.lxc("attach", &[&["-n", name, "--"], command].concat());
     eventually(60, "the reboot", || {
         let info = m.lxc("info", &["-n", name, "-p", "-H"]);
         info.stdout.trim().parse::<u32>().ok().filter(|&pid| pid != before)
     });
-    until_running(m, name);
+}
 
-    let begin = std::time::Instant::now();
-    m.lxc("stop", &["-n", name]).ok();
-    assert!(begin.elapsed().as_secs() < 50, "it was killed, not shut down");
+/// Stops the container by its own shutdown, after which nothing is left.
+pub fn stops(m: &Machine, name: &str) {
+    let said = m.lxc("stop", &["-n", name]);
+    assert!(!said.stderr.contains("killed"), "{}", said.stderr);
+    said.ok();
     assert_eq!(m.state(name), "STOPPED");
     kill_dnsmasq(m);
     assert_eq!(m.settle(), Vec::<String>::new());

@@ -1,0 +1,83 @@
+//! A Debian without systemd: sysvinit as process 1 and OpenRC's runlevels, as near as Debian's
+//! packages come to the boot of Alpine. Boots to its default runlevel, gets its address from
+//! udhcpc, reboots from inside and by lxc-stop -r, shuts down cleanly.
+//!
+//! Made once from the root file system of `systemd.rs` and kept beside it.
+
+use crate::machine::eventually;
+use crate::systemd::{cache, copy, debian, reboots, stops, until_address, with_copy};
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+const INSTALL: &str = "export DEBIAN_FRONTEND=noninteractive\n\
+    apt-get update -q && apt-get install -y -q --no-install-recommends \
+    --allow-remove-essential sysvinit-core openrc ifupdown udhcpc systemd-sysv-";
+
+/// One getty on the console, and what LXC's signals mean: SIGPWR to halt, SIGINT to reboot.
+const INITTAB: &str = "\
+id:2:initdefault:
+si::sysinit:/etc/init.d/rcS
+l0:0:wait:/etc/init.d/rc 0
+l2:2:wait:/etc/init.d/rc 2
+l6:6:wait:/etc/init.d/rc 6
+pf::powerwait:/sbin/shutdown -h now
+ca::ctrlaltdel:/sbin/shutdown -r now
+co:2:respawn:/sbin/getty --noclear 38400 console
+";
+
+fn openrc() -> PathBuf {
+    let root = cache().join("debian-12-openrc");
+    if root.join("etc/inittab.done").exists() {
+        return root;
+    }
+    let _ = fs::remove_dir_all(&root);
+    copy(&debian(), &root);
+    fs::copy("/etc/resolv.conf", root.join("etc/resolv.conf")).unwrap();
+    // Nothing may be started in the chroot.
+    let policy = root.join("usr/sbin/policy-rc.d");
+    fs::write(&policy, "#!/bin/sh\nexit 101\n").unwrap();
+    Command::new("chmod").arg("755").arg(&policy).status().unwrap();
+    let mut install = Command::new("timeout");
+    install.args(["300", "chroot"]).arg(&root).args(["sh", "-c", INSTALL]);
+    let out = install.output().unwrap();
+    let said = [&out.stdout[..], &out.stderr].concat();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&said));
+    fs::remove_file(&policy).unwrap();
+    fs::write(root.join("etc/inittab"), INITTAB).unwrap();
+    let interfaces = "auto lo\niface lo inet loopback\nauto eth0\niface eth0 inet dhcp\n";
+    fs::write(root.join("etc/network/interfaces"), interfaces).unwrap();
+    fs::write(root.join("etc/inittab.done"), "").unwrap();
+    root
+}
+
+#[test]
+fn sysvinit_and_openrc_boot_reboot_and_shut_down() {
+    let log = "console.log";
+    let (m, name) = with_copy(&openrc(), "openrc", "");
+    let log = m.dir.join(log);
+    let config = fs::read_to_string(m.config(&name)).unwrap();
+    let with_log = format!("{config}lxc.console.logfile = {}\n", log.display());
+    fs::write(m.config(&name), with_log).unwrap();
+    // A login prompt on the console is the last thing of a boot.
+    let prompts = || fs::read_to_string(&log).unwrap_or_default().matches("login:").count();
+    let boots = |count| eventually(60, "a login prompt", || (prompts() >= count).then_some(()));
+
+    m.start(&name);
+    boots(1);
+    let level = m.lxc("attach", &["-n", &name, "--", "/sbin/runlevel"]).ok();
+    assert_eq!(level.trim(), "N 2");
+    let services = m.lxc("attach", &["-n", &name, "--", "rc-status", "-s"]).ok();
+    assert!(!services.contains("crashed"), "{services}");
+    let dbus = services.lines().find(|line| line.trim_start().starts_with("dbus "));
+    assert!(dbus.is_some_and(|line| line.contains("started")), "{services}");
+    until_address(&m);
+
+    reboots(&m, &name, &["/sbin/reboot"]);
+    boots(2);
+    m.lxc("stop", &["-n", &name, "-r"]).ok();
+    boots(3);
+    until_address(&m);
+    stops(&m, &name);
+    assert!(fs::read_to_string(&log).unwrap().contains("Will now halt"));
+}
