@@ -51,7 +51,7 @@ fn errors_name_file_line_key_and_neighbour() {
     assert_eq!(error.hint().as_deref(), Some("did you mean 'lxc.tty.max'?"));
     assert_eq!(error.origin().unwrap().line, 2);
     let error = refused("lxc.tty.max = -1");
-    assert_eq!(error.to_string(), "f:1: lxc.tty.max: '-1' is not a number");
+    assert_eq!(error.to_string(), "f:1: lxc.tty.max: -1 is not between 0 and 4294967295");
     assert_eq!(refused("lxc.foo").to_string(), "f:1: 'lxc.foo' is not of the form 'key = value'");
     assert!(matches!(refused("lxc.uts.name = a\0b"), ConfigError::NotText { .. }));
     let latin1 = parse(b"# caf\xe9\nlxc.uts.name = caf\xe9\n".into(), Path::new("f"), &options());

@@ -134,6 +134,7 @@ impl Found {
                 }
                 Holds::Nothing => below(key.name),
                 Holds::One if key.name == "lxc.rootfs.path" => line == ROOTFS_BACKEND,
+                Holds::Many if key.name.starts_with("lxc.cap.") => line.starts_with("lxc.cap."),
                 Holds::Family if self.whole() => below(key.name) && exact(line).is_none(),
                 _ => false,
             },
@@ -346,6 +347,10 @@ pub fn get(config: &Config, key: &str) -> Result<String, ConfigError> {
         Row::Net(n, row) if row.access.readable => {
             let default = NetConfig::default();
             (row.access.get)(config.net.get(&n).unwrap_or(&default), "", &mut out);
+            // The lists of a network end without a line break, unlike those of the container.
+            if row.access.holds == Holds::Many {
+                out.pop();
+            }
         }
         _ => return Err(ConfigError::Unreadable { key: key.to_owned() }),
     }
@@ -450,7 +455,7 @@ pub fn nearest(key: &str) -> Option<String> {
     // Compare networks with their number in place, so that it costs nothing.
     let number = key.strip_prefix("lxc.net.").map_or("0", |rest| {
         let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
-        if end == 0 { "0" } else { rest.get(..end).unwrap_or("0") }
+        rest.get(..end).filter(|n| n.parse::<u32>().is_ok()).unwrap_or("0")
     });
     let mut best: Option<(usize, String)> = None;
     let mut candidate = String::new();

@@ -98,7 +98,7 @@ pub(super) static KEYS: &[Key] = &[
     ),
     Key::new(
         "lxc.cap.drop",
-        Access { set: drop_caps, ..many!(words caps.drop, CAP) },
+        Access { set: drop_caps, clear: clear_caps, ..many!(words caps.drop, CAP) },
         "sys_module mac_admin",
         "capabilities that nobody in the container can have",
     ),
@@ -115,7 +115,7 @@ pub(super) static KEYS: &[Key] = &[
                 Some(keep) => show_all(keep, CAP.show, out),
                 None => {}
             },
-            clear: |c, _, _| c.caps.keep = None,
+            clear: clear_caps,
             ..nothing()
         },
         "chown kill setuid setgid",
@@ -276,7 +276,7 @@ pub(super) static KEYS: &[Key] = &[
             set: |c, arg| {
                 put_all(
                     &mut c.init.groups,
-                    arg.value.split(',').map(str::trim),
+                    arg.value.split(',').map(str::trim).filter(|group| !group.is_empty()),
                     UINT.parse,
                     arg.origin,
                 )
@@ -405,7 +405,15 @@ pub(super) static KEYS: &[Key] = &[
     ),
     Key::new(
         "lxc.proc",
-        family!("lxc.proc", procs, ITEM, false),
+        Access {
+            get: |c, name, out| {
+                show_named(&c.procs, ("lxc.proc", name), ITEM.show, false, out);
+                if !name.is_empty() {
+                    out.pop();
+                }
+            },
+            ..family!("lxc.proc", procs, ITEM, false)
+        },
         "oom_score_adj = 10",
         "written to /proc/PID of init",
     ),
@@ -539,6 +547,11 @@ fn drop_caps(c: &mut Config, arg: &mut Arg<'_>) -> Parsed<()> {
     put_all(&mut c.caps.drop, arg.value.split_ascii_whitespace(), CAP.parse, arg.origin)
 }
 
+/// Either key with an empty value clears both lists, as in LXC.
+fn clear_caps(c: &mut Config, fresh: &mut Config, _: &str) {
+    std::mem::swap(&mut c.caps, &mut fresh.caps);
+}
+
 /// `none` empties the list, so that alone it keeps nothing.
 fn keep_caps(c: &mut Config, arg: &mut Arg<'_>) -> Parsed<()> {
     if !c.caps.drop.is_empty() {
@@ -572,12 +585,8 @@ fn keep_namespaces(c: &mut Config, arg: &mut Arg<'_>) -> Parsed<()> {
 /// A set, so twice is once.
 fn put_namespaces(list: &mut Vec<NsKind>, arg: &Arg<'_>) -> Parsed<()> {
     put_all(list, arg.value.split_ascii_whitespace(), NAMESPACE.parse, arg.origin)?;
-    let mut seen = Vec::new();
-    list.retain(|ns| {
-        let new = !seen.contains(ns);
-        seen.push(*ns);
-        new
-    });
+    list.sort_unstable();
+    list.dedup();
     Ok(())
 }
 

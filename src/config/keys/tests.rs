@@ -243,10 +243,14 @@ fn values_mean_what_lxc_says() {
         ("lxc.environment", "SET", "SET=here\n"),
         ("lxc.cgroup.dir", "/lxc", "lxc"),
         ("lxc.net.0.mtu", "0x5dc", "1500"),
-        ("lxc.net.0.ipv4.address", "10.0.3.4", "10.0.3.4/8\n"),
-        ("lxc.net.1.ipv4.address", "172.16.3.4", "172.16.3.4/16\n"),
-        ("lxc.net.2.ipv4.address", "192.168.3.4/31", "192.168.3.4/31\n"),
-        ("lxc.net.0.ipv6.address", "fd00::1", "fd00::1/64\n"),
+        ("lxc.net.0.ipv4.address", "10.0.3.4", "10.0.3.4/8"),
+        ("lxc.net.1.ipv4.address", "172.16.3.4", "172.16.3.4/16"),
+        ("lxc.net.2.ipv4.address", "192.168.3.4/31", "192.168.3.4/31"),
+        ("lxc.net.0.ipv6.address", "fd00::1", "fd00::1/64"),
+        ("lxc.prlimit.memlock", "-1", "unlimited"),
+        ("lxc.namespace.keep", "net ipc net", "ipc\nnet\n"),
+        ("lxc.proc.oom_score_adj", "10", "10"),
+        ("lxc.init.groups", "27, 100,", "27,100"),
         ("lxc.net.007.name", "x", "x"),
     ];
     for (key, value, reads) in cases {
@@ -354,7 +358,7 @@ fn a_misspelt_key_finds_its_neighbour() {
         if let Some(expected) = expected {
             assert_eq!(found.as_deref(), Some(expected), "{key}");
         } else {
-            assert!(found.is_none_or(|f| edit_distance(key, &f) <= 6), "{key}");
+            assert!(found.is_none_or(|f| (1..=6).contains(&edit_distance(key, &f))), "{key}");
         }
     }
 }
@@ -389,7 +393,7 @@ fn unnumbered_networks_count_up() {
     }
     assert_eq!(config.net.keys().copied().collect::<Vec<_>>(), [0, 1, 7]);
     assert_eq!(config.net[&0].link.as_deref(), Some("br0"));
-    assert_eq!(get(&config, "lxc.network.1.ipv4").unwrap(), "10.0.0.2/24\n");
+    assert_eq!(get(&config, "lxc.network.1.ipv4").unwrap(), "10.0.0.2/24");
     assert_eq!(config.net[&7].script_up.as_deref(), Some("/bin/true"));
 }
 
@@ -411,4 +415,44 @@ fn what_a_key_covers() {
     assert!(covers("lxc.sysctl.a", "lxc.sysctl.a"));
     assert!(!covers("lxc.sysctl.a", "lxc.sysctl.a.b"));
     assert!(!covers("lxc.environment", "lxc.environment.hooks"));
+}
+
+#[test]
+fn a_number_out_of_range_is_told_from_no_number() {
+    let cases = [
+        ("lxc.tty.max", "-1", "-1 is not between 0 and 4294967295"),
+        ("lxc.tty.max", "4294967296", "4294967296 is not between 0 and 4294967295"),
+        (
+            "lxc.console.size",
+            "99999999999999999999",
+            "99999999999999999999 is not between 0 and 18446744073709551615",
+        ),
+        ("lxc.autodev", "-1", "-1 is not between 0 and 1"),
+        ("lxc.autodev", "+-1", "'+-1' is not a number"),
+        ("lxc.tty.max", "0x", "'0x' is not a number"),
+        ("lxc.start.order", "-99999999999999999999", "-99999999999999999999 is not between"),
+        ("lxc.time.offset.boot", "9223372036854775807 h", "9223372036854775807 is not between -2"),
+        ("lxc.net.0.mtu", "99999999999", "99999999999 is not between 68 and 2147483647"),
+        ("lxc.net.0.ipv6.address", "fd00::1/999", "999 is not between 0 and 128"),
+        ("lxc.net.0.ipv6.address", "fd00::1/010", "'010' is not a prefix length"),
+        ("lxc.net.0.veth.vlan.id", "-1", "-1 is not between 0 and 4094"),
+        ("lxc.log.level", "-1", "-1 is not between 0 and 8"),
+        ("lxc.prlimit.nofile", "-2", "-2 is not between 0 and"),
+    ];
+    let mut config = Config::default();
+    put(&mut config, "lxc.net.0.type", "veth").unwrap();
+    for (key, value, says) in cases {
+        let error = put(&mut config, key, value).unwrap_err().to_string();
+        assert!(error.starts_with(says), "{key} = {value}: {error}");
+    }
+}
+
+#[test]
+fn either_capability_list_clears_both() {
+    let mut config = Config::default();
+    put(&mut config, "lxc.cap.keep", "chown").unwrap();
+    put(&mut config, "lxc.cap.drop", "").unwrap();
+    put(&mut config, "lxc.cap.drop", "kill").unwrap();
+    put(&mut config, "lxc.cap.keep", "").unwrap();
+    assert_eq!(config.caps, Config::default().caps);
 }

@@ -102,34 +102,35 @@ pub struct Codec<T> {
     pub show: fn(&T, &mut String),
 }
 
-/// C's strtoul(text, NULL, 0) over the whole text: decimal, 0x hexadecimal, 0 octal.
-pub fn unsigned(text: &str) -> Parsed<u64> {
-    let digits = text.strip_prefix('+').unwrap_or(text);
+/// C's strtol(text, NULL, 0) over the whole text, decimal, 0x hexadecimal or 0 octal, from `min`
+/// to `max`. What is a number but not one of these is told apart from what is none.
+fn number(text: &str, min: i64, max: u64) -> Parsed<i128> {
+    let (sign, digits) = match text.strip_prefix(['+', '-']) {
+        Some(rest) => (if text.starts_with('-') { -1 } else { 1 }, rest),
+        None => (1, text),
+    };
     let (digits, radix) = match digits.as_bytes() {
         [b'0', b'x' | b'X', _, ..] => (&digits[2..], 16),
         [b'0', _, ..] => (&digits[1..], 8),
         _ => (digits, 10),
     };
     // from_str_radix takes a sign of its own.
-    if !digits.bytes().all(|b| b.is_ascii_alphanumeric()) {
+    if digits.is_empty() || !digits.chars().all(|c| c.is_digit(radix)) {
         return Err(ValueError::Number(text.to_owned()));
     }
-    u64::from_str_radix(digits, radix).map_err(|_| ValueError::Number(text.to_owned()))
+    match u64::from_str_radix(digits, radix).map(|value| i128::from(value) * sign) {
+        Ok(value) if (min.into()..=max.into()).contains(&value) => Ok(value),
+        _ => Err(ValueError::range(text, min, max)),
+    }
 }
 
-/// [`unsigned`] with an optional minus sign.
-pub fn signed(text: &str) -> Parsed<i64> {
-    let (magnitude, negative) = match text.strip_prefix('-') {
-        Some(rest) if !rest.starts_with('+') => (rest, true),
-        _ => (text, false),
-    };
-    let wide = unsigned(magnitude).map_err(|_| ValueError::Number(text.to_owned()))?;
-    let value = i128::from(wide) * if negative { -1 } else { 1 };
-    i64::try_from(value).map_err(|_| ValueError::range(text, i64::MIN, i64::MAX as u64))
+/// A number of 64 bits.
+fn unsigned(text: &str) -> Parsed<u64> {
+    number(text, 0, u64::MAX).map(|n| n as u64)
 }
 
 fn uint(text: &str) -> Parsed<u32> {
-    u32::try_from(unsigned(text)?).map_err(|_| ValueError::range(text, 0, u32::MAX.into()))
+    number(text, 0, u32::MAX.into()).map(|n| n as u32)
 }
 
 fn display<T: std::fmt::Display>(value: &T, out: &mut String) {
@@ -139,11 +140,7 @@ fn display<T: std::fmt::Display>(value: &T, out: &mut String) {
 /// `0` or `1`.
 pub const BOOL: Codec<bool> = Codec {
     shape: "0|1",
-    parse: |text| match unsigned(text)? {
-        0 => Ok(false),
-        1 => Ok(true),
-        _ => Err(ValueError::range(text, 0, 1)),
-    },
+    parse: |text| number(text, 0, 1).map(|n| n == 1),
     show: |value, out| out.push(if *value { '1' } else { '0' }),
 };
 
@@ -171,10 +168,7 @@ pub const MAYBE_UINT: Codec<Option<u32>> = Codec {
 /// A number of 32 bits that may be negative.
 pub const INT: Codec<i32> = Codec {
     shape: "number",
-    parse: |text| {
-        i32::try_from(signed(text)?)
-            .map_err(|_| ValueError::range(text, i32::MIN.into(), i32::MAX as u64))
-    },
+    parse: |text| number(text, i32::MIN.into(), i32::MAX as u64).map(|n| n as i32),
     show: display,
 };
 
@@ -346,11 +340,9 @@ const LEVELS: [&str; 9] =
 pub const LOG_LEVEL: Codec<Option<u8>> = Codec {
     shape: "trace|debug|info|notice|warn|error|crit|alert|fatal",
     parse: |value| {
-        if let Ok(n) = unsigned(value) {
-            return match u8::try_from(n) {
-                Ok(n @ 0..=8) => Ok(Some(n)),
-                _ => Err(ValueError::range(value, 0, 8)),
-            };
+        match number(value, 0, 8) {
+            Err(ValueError::Number(_)) => {}
+            level => return level.map(|n| Some(n as u8)),
         }
         match LEVELS.iter().position(|name| name.eq_ignore_ascii_case(value)) {
             Some(n) => Ok(u8::try_from(n).ok()),
@@ -361,9 +353,7 @@ pub const LOG_LEVEL: Codec<Option<u8>> = Codec {
         }
     },
     show: |value, out| {
-        if let Some(name) = value.and_then(|n| LEVELS.get(usize::from(n))) {
-            out.push_str(name);
-        }
+        out.push_str(value.and_then(|n| LEVELS.get(usize::from(n))).unwrap_or(&"NOTSET"));
     },
 };
 
@@ -435,10 +425,9 @@ pub const DURATION: Codec<Option<i64>> = Codec {
             _ => return Err(ValueError::shape(value, "a time such as 10s, 90m or -5ms")),
         };
         let max = i64::MAX / factor;
-        match signed(digits.trim_end())?.checked_mul(factor) {
-            Some(0) => Ok(None),
-            Some(ns) => Ok(Some(ns)),
-            None => Err(ValueError::range(digits, -max, max.unsigned_abs())),
+        match number(digits.trim_end(), -max, max.unsigned_abs())? as i64 {
+            0 => Ok(None),
+            count => Ok(Some(count * factor)),
         }
     },
     show: |value, out| {
@@ -511,7 +500,8 @@ pub const LIMIT: Codec<Limit> = Codec {
     shape: "SOFT[:HARD]",
     parse: |value| {
         let part = |text: &str| match text.trim() {
-            "unlimited" => Ok(None),
+            // Not documented, but strtoull takes it for RLIM_INFINITY.
+            "unlimited" | "-1" => Ok(None),
             number => unsigned(number).map(Some),
         };
         match value.split_once(':') {

@@ -1,6 +1,6 @@
 //! Values of `lxc.net.N.*`: names, hardware addresses, addresses and routes.
 
-use super::{Codec, Parsed, ValueError, show_text, uint, unsigned};
+use super::{Codec, Parsed, ValueError, number, show_text};
 use crate::config::{
     Gateway, Ipv4Config, IpvlanIsolation, IpvlanMode, MacvlanMode, NetKind, VethVlan,
 };
@@ -152,28 +152,23 @@ pub fn expand_hwaddr(
 /// `mtu`: from the least that IPv4 takes.
 pub const MTU: Codec<Option<u32>> = Codec {
     shape: "number",
-    parse: |value| match uint(value)? {
-        mtu @ 68..=0x7fff_ffff => Ok(Some(mtu)),
-        _ => Err(ValueError::range(value, 68, 0x7fff_ffff)),
-    },
+    parse: |value| number(value, 68, 0x7fff_ffff).map(|mtu| Some(mtu as u32)),
     show: super::MAYBE_UINT.show,
 };
 
 /// A number of queues, at least 1.
 pub const QUEUES: Codec<Option<u32>> = Codec {
     shape: "number",
-    parse: |value| match uint(value)? {
-        0 => Err(ValueError::range(value, 1, u32::MAX.into())),
-        n => Ok(Some(n)),
-    },
+    parse: |value| number(value, 1, u32::MAX.into()).map(|n| Some(n as u32)),
     show: super::MAYBE_UINT.show,
 };
 
 fn prefix(value: &str, max: u8) -> Parsed<u8> {
-    match value.parse() {
-        Ok(bits) if bits <= max => Ok(bits),
-        Ok(_) => Err(ValueError::range(value, 0, max.into())),
-        Err(_) => Err(ValueError::shape(value, "a prefix length")),
+    match number(value, 0, max.into()) {
+        // 010 is eight for strtoul and ten for everybody else.
+        Ok(bits) if value.len() == 1 || !value.starts_with('0') => Ok(bits as u8),
+        Err(ValueError::Range { value, min, max }) => Err(ValueError::Range { value, min, max }),
+        _ => Err(ValueError::shape(value, "a prefix length")),
     }
 }
 
@@ -298,10 +293,7 @@ gateway!(
 );
 
 fn vlan(value: &str) -> Parsed<u16> {
-    match u16::try_from(unsigned(value)?) {
-        Ok(id @ 0..=4094) => Ok(id),
-        _ => Err(ValueError::range(value, 0, 4094)),
-    }
+    number(value, 0, 4094).map(|id| id as u16)
 }
 
 /// `vlan.id`. LXC takes any 16 bits; the kernel does not.
