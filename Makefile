@@ -83,7 +83,7 @@ test: packages-build packages-test check kernel glibc
 check: packages-build
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets -- -D warnings
-	$(CARGO) doc --no-deps --document-private-items -q
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --document-private-items -q
 	$(BUILD) test --target $(TARGET) --lib --test cli -q
 
 kernel: packages-test

@@ -1,5 +1,5 @@
 //! Cgroups on v1, v2 and hybrid hosts: discovery ([`layout`]), what a configuration asks for
-//! ([`plan`]), the cgroups of a running container ([`tree`]), and what tools ask of them
+//! ([`mod@plan`]), the cgroups of a running container ([`tree`]), and what tools ask of them
 //! ([`freezer`], [`stat`], [`item`], [`attach`]).
 //!
 //! Nothing here starts or knows a container; `runtime` does.

@@ -6,7 +6,6 @@ use crate::config::NsKind;
 use crate::config::path::DATADIR;
 use crate::idmap::IdMap;
 use crate::sys::event::{Ready, SignalFd, poll, signal_bit};
-use crate::sys::mount::{Propagation, Reach, propagate};
 use crate::sys::ns::{setns, unshare};
 use crate::sys::process::{self, CStrings, Fork, Pid, Wait};
 use crate::sys::{SysError, cred, dirs, fd, prctl, signal, subreaper};
@@ -372,7 +371,7 @@ fn child(job: &Run<'_>, prepared: &Prepared) -> (&'static str, SysError) {
         // map has no such right, and its template does not mount.
         if job.mapped.is_some() || cred::euid() == 0 {
             unshare(flag(NsKind::Mnt))?;
-            propagate("/", Propagation::Slave, Reach::Tree)?;
+            crate::mount::slave_all()?;
         }
         step = STEPS[2];
         if job.mapped.is_some() {

@@ -2,7 +2,7 @@
 //! on a monitor that is stopped or stuck.
 //!
 //! Works with LXC's monitors and with ours. LXC's closes the connection after each answer, ours
-//! keeps it; a connection that is still there is used again. Start reading at [`Client::call`].
+//! keeps it; a connection that is still there is used again. Start reading at `Client::call`.
 
 pub use super::error::ClientError;
 

@@ -142,9 +142,9 @@ pub enum Reply {
     Bytes,
     /// One descriptor (and perhaps a number).
     Fd,
-    /// [`CgroupFd`] with one descriptor.
+    /// `CgroupFd` with one descriptor.
     CgroupFd,
-    /// [`CgroupCtx`] with up to [`CGROUP_CTX_FDS`] descriptors.
+    /// `CgroupCtx` with up to [`CGROUP_CTX_FDS`] descriptors.
     CgroupCtx,
 }
 

@@ -33,7 +33,7 @@ const LINKS: [(&str, &str); 4] = [
 /// Mounts the tmpfs of `lxc.autodev` on /dev; does nothing without it.
 ///
 /// # In the child
-/// After [`super::rootfs`]. The tmpfs stays open in `rm` for the steps that fill it.
+/// After [`super::rootfs()`]. The tmpfs stays open in `rm` for the steps that fill it.
 pub fn dev_tmpfs(plan: &MountPlan, rm: &mut RootMount) -> Result<(), MountError> {
     let Some(size) = plan.dev else { return Ok(()) };
     let dir = open_dir(rm, "dev")?;
@@ -144,7 +144,7 @@ pub fn dev_links(rm: &RootMount) -> Result<(), MountError> {
 /// kernel's. Best effort as in LXC: failures are only logged. Only with `lxc.autodev`.
 ///
 /// # In the child
-/// Before [`super::pivot`].
+/// Before [`super::pivot()`].
 pub fn boot_id(rm: &RootMount) {
     if let Err(e) = try_boot_id(rm) {
         log::debug!("no boot id of its own: {e}");

@@ -145,8 +145,8 @@ fn make_overlay_dirs(data: &str) -> SysResult<()> {
 /// be opened. Empty when the plan has no id map at all.
 ///
 /// # In the child
-/// After the pre-mount hooks and before [`super::rootfs`]; the descriptors go to the parent for
-/// [`apply_idmaps`] and are kept for [`super::rootfs`] and [`attach_idmapped`].
+/// After the pre-mount hooks and before [`super::rootfs()`]; the descriptors go to the parent for
+/// [`apply_idmaps`] and are kept for [`super::rootfs()`] and [`attach_idmapped`].
 pub fn open_idmapped(plan: &MountPlan) -> Result<Vec<Option<OwnedFd>>, MountError> {
     let mut trees = Vec::new();
     if plan.root_idmap().is_some() {

@@ -16,18 +16,16 @@ use std::path::{Path, PathBuf};
 ///
 /// # In the child
 /// The first step in the new mount namespace; /proc is still the host's.
-pub fn slave_all() -> Result<(), MountError> {
+pub fn slave_all() -> SysResult<()> {
     match sysmount::propagate("/", Propagation::Slave, Reach::Tree) {
         // The root is not a mount: we run in a chroot. Each shared mount by itself, then.
         Err(e) if e.is(errno::EINVAL) => {
-            let table = sysfd::read_to_string("/proc/self/mountinfo").map_err(MountError::Slave)?;
-            for path in shared_mounts(&table) {
-                sysmount::propagate(&path, Propagation::Slave, Reach::One)
-                    .map_err(MountError::Slave)?;
-            }
-            Ok(())
+            let table = sysfd::read_to_string("/proc/self/mountinfo")?;
+            shared_mounts(&table)
+                .iter()
+                .try_for_each(|path| sysmount::propagate(path, Propagation::Slave, Reach::One))
         }
-        result => result.map_err(MountError::Slave),
+        result => result,
     }
 }
 
@@ -83,7 +81,7 @@ pub fn open_rootfs(plan: &MountPlan) -> Result<Option<OwnedFd>, MountError> {
 ///
 /// # In the child
 /// After [`slave_all`] and the pre-mount hooks. Leaves a descriptor of the old root open, which
-/// [`super::pivot`] closes.
+/// [`super::pivot()`] closes.
 pub fn rootfs(plan: &MountPlan, prepared: Option<OwnedFd>) -> Result<RootMount, MountError> {
     let old_root = sysmount::open_root().map_err(MountError::Pivot)?;
     let Some(root) = &plan.root else {

@@ -215,10 +215,9 @@ impl Fault {
         Some(match self {
             Self::NoType => "add lxc.net.N.type = veth (or empty, none, macvlan, phys …)".into(),
             Self::NoneMixed => "remove the other lxc.net.* or give this one type empty".into(),
-            Self::NoBridge { name } => format!(
-                "lxc-net start makes the bridge of /etc/default/lxc-net; a plain one: ip link add \
-                 {name} type bridge && ip link set {name} up"
-            ),
+            Self::NoBridge { name } => {
+                format!("ip link add {name} type bridge && ip link set {name} up makes a plain one")
+            }
             Self::NotABridge { name, .. } => {
                 format!("ip link add br0 type bridge && ip link set {name} master br0")
             }

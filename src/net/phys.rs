@@ -3,7 +3,7 @@
 //! A device without a driver of its own to remake it must come home: the kernel would put real
 //! hardware into the initial namespace under whatever name it has then, and delete a VLAN or
 //! any other made device together with the container's namespace. So the way back is kept
-//! ([`Home`]) with a descriptor of the container's namespace, and `keeper` walks it if the monitor
+//! (`Home`) with a descriptor of the container's namespace, and `keeper` walks it if the monitor
 //! cannot.
 
 use crate::net::error::{Blame, Fault, blame, refused};

@@ -1,7 +1,7 @@
 //! The table of the eight namespaces, which of them a container gets, and opening those of a
 //! running process.
 //!
-//! [`plan`] is pure: it turns `lxc.namespace.*` and LXC's defaults into a [`NsPlan`] or says which
+//! `plan` is pure: it turns `lxc.namespace.*` and LXC's defaults into a [`NsPlan`] or says which
 //! line contradicts which. [`Target`] is a process whose namespaces are joined; it cannot be
 //! confused with a later process of the same number.
 

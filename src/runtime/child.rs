@@ -1,7 +1,7 @@
 //! Everything between clone and exec, in the container's own process. Nothing here parses or asks
 //! the host's configuration: [`StartPlan`] holds all of it.
 //!
-//! Read it beside `start.rs`: the same steps in the same order. [`run`] never returns; what goes
+//! Read it beside `start.rs`: the same steps in the same order. `run` never returns; what goes
 //! wrong travels to the parent as a [`Failure`] and the process leaves by `_exit`.
 
 use super::plan::StartPlan;
@@ -97,7 +97,7 @@ fn build_root(plan: &StartPlan, from: &Inherited<'_>) -> Result<ChildTtys, Failu
         return Ok(ChildTtys::default());
     }
     let mounts = &plan.mounts;
-    mount::slave_all().during(Step::Rootfs)?;
+    mount::slave_all().map_err(mount::MountError::Slave).during(Step::Rootfs)?;
     run_hooks(plan, from, HookKind::PreMount, Step::PreMountHooks)?;
     let (root, mapped) = idmapped_trees(plan, from)?;
     let mut rm = mount::rootfs(mounts, root).during(Step::Rootfs)?;

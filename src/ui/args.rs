@@ -108,7 +108,7 @@ pub enum Format {
     Json,
 }
 
-/// What [`format`] says.
+/// What [`format()`] says.
 pub fn get_format(ctx: &Context, matches: &ArgMatches) -> Result<Format, Failure> {
     match get_text(ctx, matches, "format")? {
         None | Some("text") => Ok(Format::Text),

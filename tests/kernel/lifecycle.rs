@@ -1,6 +1,6 @@
 //! Create, start, look, enter, freeze, stop, destroy.
 
-use crate::machine::Machine;
+use crate::machine::{BINARY, Machine};
 
 #[test]
 fn a_busybox_container_lives_and_dies() {
@@ -16,4 +16,51 @@ fn a_busybox_container_lives_and_dies() {
     m.lxc("stop", &["-n", &c]).ok();
     assert_eq!(m.state(&c), "STOPPED");
     assert_eq!(m.settle(), Vec::<String>::new());
+}
+
+/// A board: busybox, our binary and nothing else, no file of LXC's and no PATH. The containers it
+/// makes start; a root directory that is no mount of its own (a chroot) is no reason to refuse.
+#[test]
+fn the_binary_alone_is_enough_on_a_board() {
+    let m = Machine::new();
+    let board = m.rootfs(&m.name("board"));
+    let (host, busybox) = (m.name("h"), m.name("b"));
+    std::fs::copy(BINARY, board.join("lxcbox")).unwrap();
+    let life = format!(
+        "set -e\n\
+         /lxcbox create -n {busybox} -t busybox\n\
+         PATH= /lxcbox create {host}\n\
+         [ -z \"$1\" ] || exit 0\n\
+         for c in {host} {busybox}; do\n\
+         env -i /lxcbox start $c\n\
+         env -i /lxcbox attach $c -- /bin/sh -c 'echo in $(hostname) $(ls -d /old /lxcbox.sh)'\n\
+         /lxcbox stop -k $c\n\
+         /lxcbox destroy $c\n\
+         done\n"
+    );
+    std::fs::write(board.join("lxcbox.sh"), life).unwrap();
+    let board = board.display();
+    let prepare = format!(
+        "set -e; cd {board}; rm usr; mkdir -p usr/bin old var/lib; ./lxcbox --version || exit 77\n\
+         for a in $(bin/busybox --list); do [ -e bin/$a ] || ln -s busybox bin/$a; done\n"
+    );
+    let prepared = m.sh(&prepare);
+    if prepared.status == 77 {
+        println!("skipped: a board has no libraries, and this binary needs some");
+        return;
+    }
+    prepared.ok();
+    let enter =
+        |then: &str| m.sh(&format!("exec unshare -m sh -c 'set -e; cd {board}; {then}' board"));
+    enter(
+        "mount -t proc proc proc; mount --rbind /dev dev; \
+         exec chroot . /bin/sh /lxcbox.sh create-only",
+    )
+    .ok();
+    assert!(m.sh(&format!("rm -r {board}/var/lib/lxc/*")).ok().is_empty());
+    let said = enter(
+        "mount --bind . .; cd $PWD; mount -t proc proc proc; mount --rbind /sys sys; \
+         mount --rbind /dev dev; pivot_root . old; umount -l old; exec /bin/sh /lxcbox.sh",
+    );
+    assert_eq!(said.ok(), format!("in {host}\nin {busybox}\n"));
 }

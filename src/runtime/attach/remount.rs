@@ -3,7 +3,7 @@
 
 use crate::config::NsKind;
 use crate::sys::error::Result as SysResult;
-use crate::sys::mount::{self, FsContext, Propagation, Reach, Source};
+use crate::sys::mount::{self, FsContext, Source};
 use crate::sys::path::Root;
 use crate::sys::{errno, ns};
 use std::os::fd::AsFd;
@@ -16,7 +16,7 @@ use std::path::Path;
 pub(super) fn proc_and_sys() -> SysResult<()> {
     // The flag is below 2^31.
     ns::unshare(crate::ns::flag(NsKind::Mnt) as i32)?;
-    mount::propagate("/", Propagation::Slave, Reach::Tree)?;
+    crate::mount::slave_all()?;
     for (fs_type, path) in [("proc", "/proc"), ("sysfs", "/sys")] {
         match mount::detach_path(Path::new(path)) {
             // Not a mount point.
