@@ -36,7 +36,7 @@ BUILD  = $(TARGET_VAR)="$(STATIC_FLAGS)" $(CARGO)
 OUT    = $(or $(CARGO_TARGET_DIR),target)
 BINARY = $(OUT)/$(TARGET)/release/lxcbox
 
-.PHONY: all build help demo test check unit kernel glibc bench size install fuzz clean \
+.PHONY: all build help demo test check unit kernel compat glibc bench size install fuzz clean \
 	packages-build packages-demo packages-test packages-bench packages-fuzz
 
 all: build
@@ -48,6 +48,7 @@ help:
 	@echo 'make install  PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)'
 	@echo 'make check    what needs no root: format, lints, documentation, unit and command line'
 	@echo 'make kernel   the tests on the real kernel (root)'
+	@echo 'make compat   what containers see and tools answer, beside Debian'"'"'s lxc (root)'
 	@echo 'make bench    times beside the peers that are installed (root); CASES="start rounds=20"'
 	@echo 'make size     binary and crates against the budgets'
 	@echo 'make fuzz     SECONDS=120 of each fuzz target; TARGETS="getopt id_map" of some'
@@ -78,7 +79,7 @@ build: packages-build
 demo: packages-demo build
 	$(SUDO) tests/demo.sh $(BINARY)
 
-test: packages-build packages-test check kernel glibc
+test: packages-build packages-test check kernel compat glibc
 
 check: packages-build
 	$(CARGO) fmt --check
@@ -88,6 +89,10 @@ check: packages-build
 
 kernel: packages-test
 	$(BUILD) test --target $(TARGET) --test kernel -q -- --test-threads 4
+
+# Ours beside Debian's lxc on the same configurations; every difference must have its reason.
+compat: packages-test
+	$(BUILD) test --target $(TARGET) --test compat -q
 
 # The same program linked with the other C library: it must build and pass the command-line tests.
 glibc:

@@ -87,6 +87,10 @@ fn make_nodes(dev: &Root, user_ns: bool) -> Result<(), MountError> {
         }
         bind_node(dev, name, major, minor)?;
     }
+    // For an init that mounts its own devpts; an autodev hook may have put something else there.
+    if let Err(e) = dev.mkdir_all(Path::new("pts"), 0o755) {
+        log::debug!("no directory for a devpts: {e}");
+    }
     Ok(())
 }
 

@@ -65,6 +65,10 @@ fn steps(plan: &StartPlan, from: &Inherited<'_>) -> Result<Infallible, Failure> 
         // Blocks until the map is written. If the parent died before the line above, the socket
         // is at its end.
         end.wait_go(Step::Begin)?;
+        if plan.network_after_ids() {
+            sysns::unshare(flag(NsKind::Net)).during(Step::LateNamespaces)?;
+            end.reached(Step::LateNamespaces).during(Step::LateNamespaces)?;
+        }
         become_namespace_root(plan)?;
     }
     late_namespaces(plan, from)?;
@@ -219,12 +223,9 @@ fn streams(plan: &StartPlan, from: &Inherited<'_>, terminals: &ChildTtys) -> Res
             }
         }
         if console.is_some() {
-            // Init may be a shell. It is no error if this is not possible: an init that wants a
-            // controlling terminal opens one.
+            // It stays free, as in LXC: the shell that init puts on it takes it as its controlling
+            // terminal, and an interrupt typed before that is no signal to init.
             let _ = term::set_owner_mode(stream, Some(plan.init.uid), None, 0o620);
-            if from.keep_streams == [false; 3] {
-                let _ = term::set_controlling(stream);
-            }
         }
         if let Some(cwd) = &plan.init.cwd {
             // After the change of root: "/" is the container's.

@@ -172,6 +172,13 @@ impl StartPlan {
         self.ns.creates(NsKind::Net) && !self.net.nics.is_empty()
     }
 
+    /// True if the network namespace must be made once the id map is written: the kernel gives the
+    /// files of /proc/net and of `lo` in sysfs to the root of the user namespace at that moment, and
+    /// to the host's root as long as there is none.
+    pub fn network_after_ids(&self) -> bool {
+        self.idmap.is_some() && self.ns.creates(NsKind::User) && self.ns.creates(NsKind::Net)
+    }
+
     /// Where the container lives.
     pub fn directory(&self) -> PathBuf {
         self.request.lxcpath.join(&self.request.name)

@@ -73,8 +73,10 @@ pub fn start(ground: &mut Ground<'_>, hooks: &mut HookContext) -> Result<Live, F
         Some(backend) => Pin::rootfs(config, backend.as_ref()).during(Step::Rootfs)?,
         None => None,
     };
-    let owner = plan.idmap.as_ref().and_then(|(map, _)| map.root().0).map_or(0, |id| id.0);
-    let host_console = tty::host::console_pty(&plan.terminals, owner).during(Step::Console)?;
+    let (uid, gid) = plan.idmap.as_ref().map_or((None, None), |(map, _)| map.root());
+    let host_console =
+        tty::host::console_pty(&plan.terminals, uid.map(|id| id.0), gid.map(|id| id.0))
+            .during(Step::Console)?;
     let profile = plan.lsm.prepare().during(Step::LsmPrepare)?;
     ground.cgroups.create_payload().during(Step::Cgroups)?;
     ground.cgroups.apply_limits().during(Step::CgroupLimits)?;
@@ -96,6 +98,9 @@ pub fn start(ground: &mut Ground<'_>, hooks: &mut HookContext) -> Result<Live, F
         end.go(Step::Begin).during(Step::Begin)?;
     }
     let mut parts = Parts { end, init, trees: Vec::new(), live: Received::default() };
+    if plan.network_after_ids() {
+        parts.until_own_network()?;
+    }
     let network = make_network(plan, hooks, &mut parts)?;
     apply_limits(ground, pid).map_err(|own| parts.blame(own))?;
     let _ = parts.end.go(Step::Network);
@@ -137,7 +142,10 @@ fn clone_child(
         None
     };
     let view = mount_view(&ground.cgroups.view(plan.ns.creates(NsKind::Cgroup)));
-    let late = ns::flag(NsKind::Cgroup) | ns::flag(NsKind::Time);
+    let mut late = ns::flag(NsKind::Cgroup) | ns::flag(NsKind::Time);
+    if plan.network_after_ids() {
+        late |= ns::flag(NsKind::Net);
+    }
     let flags = plan.ns.flags() & !late;
     let (parent_end, child_end) = sync::pair().during(Step::Clone)?;
     let mut inherited = Inherited {
@@ -300,6 +308,17 @@ impl Parts {
                 Err(childs) => return childs,
                 Ok(None) => return own,
                 Ok(Some(_)) => {}
+            }
+        }
+    }
+
+    /// Waits until the child is in its network namespace: devices go where it is.
+    fn until_own_network(&mut self) -> Result<(), Failure> {
+        match self.next()? {
+            Some(Message::Reached(Step::LateNamespaces)) => Ok(()),
+            None => Err(died(Step::LateNamespaces, self.init.wait().during(Step::Begin)?)),
+            Some(other) => {
+                Err(Failure::text(Step::LateNamespaces, format!("unexpected message {other:?}")))
             }
         }
     }

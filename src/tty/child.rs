@@ -94,6 +94,9 @@ fn setup_all(
         Some(wanted) => Some(mount_devpts(wanted, dev)?),
         None => None,
     };
+    if let (Some(devpts), Some(Devpts { stays: true, .. }), true) = (&devpts, plan.devpts, bind) {
+        place_ptmx(dev, devpts.as_fd())?;
+    }
     if let Some(devpts) = &devpts {
         if plan.console == ConsoleSource::Container {
             let pty = term::open_pty_in(devpts.as_fd()).and_then(|pty| {
@@ -120,9 +123,6 @@ fn setup_all(
     }
     match (devpts, plan.devpts) {
         (Some(devpts), Some(Devpts { stays: true, .. })) => {
-            if bind {
-                place_ptmx(dev, devpts.as_fd())?;
-            }
             made.devpts = Some(devpts);
         }
         // The bound terminals keep it alive as long as they are needed.

@@ -11,15 +11,18 @@ use std::path::{Path, PathBuf};
 /// LXC's mode of a console.
 const CONSOLE_MODE: u32 = 0o620;
 
-/// The console's pty from the host's devpts, if the plan wants it there. `owner` is the host's id
-/// of the container's root.
-pub fn console_pty(plan: &TtyPlan, owner: u32) -> Result<Option<Pty>, TtyError> {
+/// The console's pty from the host's devpts, if the plan wants it there. `owner` and `group` are
+/// the host's ids of the container's root, where it is another than the host's.
+pub fn console_pty(
+    plan: &TtyPlan,
+    owner: Option<u32>,
+    group: Option<u32>,
+) -> Result<Option<Pty>, TtyError> {
     if plan.console != ConsoleSource::Host {
         return Ok(None);
     }
     let made = term::open_pty().and_then(|pty| {
-        let owner = (owner != 0).then_some(owner);
-        term::set_owner_mode(pty.slave.as_fd(), owner, None, CONSOLE_MODE)?;
+        term::set_owner_mode(pty.slave.as_fd(), owner, group, CONSOLE_MODE)?;
         Ok(pty)
     });
     made.map(Some).map_err(TtyError::pty("the console"))
