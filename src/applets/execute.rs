@@ -33,8 +33,8 @@ fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     // What runs as process 1 is this very program.
     sealed::ensure_shared("lxc-execute")?;
     let mut all = defined(ctx, matches)?;
-    for (option, key) in [("uid", "lxc.init.uid"), ("gid", "lxc.init.gid")] {
-        if let Some(id) = get_text(ctx, matches, option)? {
+    for (option, key) in [("--uid", "lxc.init.uid"), ("--gid", "lxc.init.gid")] {
+        if let Some(id) = get_text(ctx, matches, option.trim_start_matches('-'))? {
             all.push((format!("{key} = {id}"), option));
         }
     }

@@ -19,10 +19,10 @@ pub const APPLET: Applet = Applet { name: "lxc-start", about: "start a container
 
 /// The namespaces that `--share-*` offers, as LXC has them.
 const SHARED: [(&str, NsKind); 4] = [
-    ("share-net", NsKind::Net),
-    ("share-ipc", NsKind::Ipc),
-    ("share-uts", NsKind::Uts),
-    ("share-pid", NsKind::Pid),
+    ("--share-net", NsKind::Net),
+    ("--share-ipc", NsKind::Ipc),
+    ("--share-uts", NsKind::Uts),
+    ("--share-pid", NsKind::Pid),
 ];
 
 fn command() -> Command {
@@ -77,7 +77,8 @@ pub(super) fn defines(command: Command) -> Command {
 pub(super) fn shares(command: Command) -> Command {
     SHARED.iter().fold(command, |command, (option, kind)| {
         let help = format!("share the {} namespace of a container or process", kind.name());
-        let arg: Arg = value(option, option, "NAME|PID").help(help);
+        let id = option.trim_start_matches('-');
+        let arg: Arg = value(id, id, "NAME|PID").help(help);
         command.arg(arg)
     })
 }
@@ -93,7 +94,7 @@ pub(super) fn defined(
         all.push((text.to_string(), "--define"));
     }
     for (option, kind) in SHARED {
-        if let Some(from) = get_text(ctx, matches, option)? {
+        if let Some(from) = get_text(ctx, matches, option.trim_start_matches('-'))? {
             all.push((format!("lxc.namespace.share.{} = {from}", kind.name()), option));
         }
     }
@@ -115,8 +116,10 @@ fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
         sealed::ensure_shared("lxc-start")?;
     }
     let mut all = Vec::new();
-    for (option, key) in [("console", "lxc.console.path"), ("console-log", "lxc.console.logfile")] {
-        if let Some(path) = get_text(ctx, matches, option)? {
+    for (option, key) in
+        [("--console", "lxc.console.path"), ("--console-log", "lxc.console.logfile")]
+    {
+        if let Some(path) = get_text(ctx, matches, option.trim_start_matches('-'))? {
             all.push((format!("{key} = {path}"), option));
         }
     }

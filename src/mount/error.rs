@@ -3,7 +3,7 @@
 use super::fstab::FstabProblem;
 use crate::sys::errno;
 use crate::sys::error::SysError;
-use crate::util::blame::{Explain, Origin};
+use crate::util::blame::{DEV_FULL, Explain, Origin};
 use std::path::PathBuf;
 
 /// A mount that cannot be had.
@@ -224,6 +224,7 @@ impl Explain for MountError {
             {
                 "too many mounts: sysctl -w fs.mount-max=200000".to_owned()
             }
+            Self::Node { .. } if number == errno::ENOSPC => DEV_FULL.to_owned(),
             Self::MountPoint { path, .. } => format!("mkdir -p {}", path.display()),
             Self::Line { problem: FstabProblem::TargetElsewhere(target), .. } => {
                 let target = target.to_string_lossy();

@@ -233,12 +233,13 @@ pub struct RawMode {
 impl RawMode {
     /// Switches the terminal `fd` to raw mode: no echo, no line editing, no signals from keys,
     /// bytes pass unchanged in both directions, for the inner terminal has treated them already.
+    /// What was typed before is kept.
     pub fn enter(fd: BorrowedFd<'_>) -> Result<Self> {
         let fd = fd.try_clone_to_owned().at("fcntl", || "F_DUPFD_CLOEXEC")?;
         let old = rustix::termios::tcgetattr(&fd).at("tcgetattr", || "")?;
         let mut new = old.clone();
         new.make_raw();
-        rustix::termios::tcsetattr(&fd, OptionalActions::Flush, &new).at("tcsetattr", || "")?;
+        rustix::termios::tcsetattr(&fd, OptionalActions::Now, &new).at("tcsetattr", || "")?;
         Ok(Self { fd, old })
     }
 
@@ -267,9 +268,12 @@ mod tests {
         let size = WinSize { rows: 33, cols: 101 };
         set_winsize(pty.master.as_fd(), size).unwrap();
         assert_eq!(winsize(pty.slave.as_fd()).unwrap(), size);
+        rustix::io::write(&pty.master, b"typed\r").unwrap();
         let raw = RawMode::enter(pty.slave.as_fd()).unwrap();
-        rustix::io::write(&pty.master, b"\x03x").unwrap();
         let mut buf = [0; 8];
+        assert_eq!(rustix::io::read(&pty.slave, &mut buf).unwrap(), 6);
+        assert_eq!(&buf[..6], b"typed\n");
+        rustix::io::write(&pty.master, b"\x03x").unwrap();
         assert_eq!(rustix::io::read(&pty.slave, &mut buf).unwrap(), 2);
         assert_eq!(&buf[..2], b"\x03x");
         drop(raw);

@@ -1,7 +1,7 @@
 //! What can go wrong with terminals.
 
 use crate::sys::{SysError, errno};
-use crate::util::blame::{Explain, Origin};
+use crate::util::blame::{DEV_FULL, Explain, Origin};
 use std::path::PathBuf;
 use thiserror::Error;
 
@@ -123,6 +123,7 @@ impl Explain for TtyError {
             Self::Pty { .. } if errno == Some(errno::ENOSPC) => Some(
                 "all pseudo-terminals are in use: sysctl kernel.pty.max, kernel.pty.nr".to_owned(),
             ),
+            Self::Place { .. } if errno == Some(errno::ENOSPC) => Some(DEV_FULL.to_owned()),
             Self::Place { .. } if errno == Some(errno::EROFS) => Some(
                 "set lxc.autodev = 1, for /dev of the root file system is read-only".to_owned(),
             ),

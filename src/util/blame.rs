@@ -8,6 +8,11 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+/// The hint where something cannot be made in a container's /dev for want of room, in whichever
+/// module that is found.
+pub const DEV_FULL: &str = "the container's /dev is full: a hook or a mount entry filled it, or \
+                            lxc.autodev.tmpfs.size is too small";
+
 /// File and line that a configuration value was read from.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Origin {

@@ -39,6 +39,23 @@ fn starts_with(m: &Machine, name: &str, lines: &str) {
 }
 
 #[test]
+fn an_option_is_blamed_by_its_name() {
+    let m = Machine::new();
+    let c = m.container("options", "");
+    for (option, value, step) in [
+        ("--console", "/nosuch/device", "setting up the console"),
+        ("--console-log", "/nosuch/log", "setting up the console"),
+        ("--share-net", "nosuchcontainer", "joining shared namespaces"),
+        ("--define", "lxc.hook.pre-start=/bin/false", "running the pre-start hooks"),
+    ] {
+        let said = m.lxc("start", &["-n", &c, option, value]).fails(1);
+        one_precise_line(&said, &c, &[step, value.rsplit('=').next().unwrap()]);
+        assert!(said.contains(&format!("(set in {option})")), "{said}");
+    }
+    assert_eq!(m.settle(), Vec::<String>::new());
+}
+
+#[test]
 fn a_missing_bridge_is_named_with_its_line() {
     let m = Machine::new();
     let c = m.container("nobridge", "lxc.net.0.type = veth\nlxc.net.0.link = nosuchbr\n");
@@ -201,6 +218,26 @@ fn a_full_dev_is_an_error_of_the_hook_that_filled_it() {
     let lines = format!("lxc.autodev.tmpfs.size = 4096\nlxc.hook.autodev = {}\n", script.display());
     let c = m.container("fulldev", &lines);
     start_fails(&m, &c, &["autodev", "No space left on device", "config:6"]);
+    starts_with(&m, &c, "");
+}
+
+#[test]
+fn a_dev_without_room_is_told_with_the_file() {
+    let m = Machine::new();
+    let script = m.dir.join("shrink.sh");
+    let text = "#!/bin/sh\nexec mount -o remount,nr_inodes=$1 \"$LXC_ROOTFS_MOUNT/dev\"\n";
+    fs::write(&script, text).unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    let c = m.container("noroom", "");
+    let base = fs::read_to_string(m.config(&c)).unwrap();
+    // The directory itself is one; every node, directory and link is another.
+    for (inodes, file) in [(2, "/dev/null"), (6, "/dev/zero"), (8, "/dev/console"), (10, "/dev/fd")]
+    {
+        let hook = format!("lxc.hook.autodev = {} {inodes}\n", script.display());
+        fs::write(m.config(&c), format!("{base}lxc.pty.max = 5\n{hook}")).unwrap();
+        let said = start_fails(&m, &c, &[file, "ENOSPC"]);
+        assert!(said.contains("\nhint: ") && said.contains("lxc.autodev.tmpfs.size"), "{said}");
+    }
     starts_with(&m, &c, "");
 }
 

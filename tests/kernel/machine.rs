@@ -120,6 +120,11 @@ impl Machine {
         self.dir.join("lxc")
     }
 
+    /// A process in the machine's namespaces.
+    pub fn holder_pid(&self) -> u32 {
+        self.holder.id()
+    }
+
     /// A container name that no other test uses.
     pub fn name(&self, short: &str) -> String {
         let name = format!("{}-{short}", self.tag);

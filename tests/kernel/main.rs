@@ -8,6 +8,7 @@
 mod attach;
 mod cgroups;
 mod confinement;
+mod console;
 mod enosys;
 mod failing;
 mod hostile;
