@@ -3,10 +3,11 @@
 use super::Applet;
 use crate::config::NsKind;
 use crate::container::Container;
-use crate::container::start::{Start, StartError};
+use crate::container::start::{Prepared, Start, StartError};
 use crate::control::client::Client;
 use crate::control::state::State;
 use crate::runtime::daemon::Mode;
+use crate::runtime::supervise::Ended;
 use crate::sys::sealed;
 use crate::ui::args::{flag, get, get_text, rest, shared, value};
 use crate::ui::{Context, Failure, out};
@@ -150,7 +151,18 @@ fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
         out::line(prepared.plan()?.to_string().trim_end())?;
         return Ok(ExitCode::SUCCESS);
     }
-    finish(ctx, start.run(prepared)).map(|_| ExitCode::SUCCESS)
+    finish(ctx, go(ctx, start, prepared)).map(|_| ExitCode::SUCCESS)
+}
+
+/// Plans and starts; says what of the container's confinement is left out.
+pub(super) fn go(
+    ctx: &Context,
+    start: Start,
+    prepared: Prepared,
+) -> Result<Option<Ended>, StartError> {
+    let plan = start.plan(prepared)?;
+    plan.seccomp.left_out.iter().for_each(|text| ctx.warn(text));
+    start.run(plan)
 }
 
 /// Turns the end of a start into the tool's: "already running" is no failure.

@@ -160,14 +160,23 @@ impl Start {
         Ok(Prepared { config: loaded.config, warnings, request })
     }
 
-    /// Starts what was prepared. `None` when a daemon supervises it now; else how init ended.
+    /// Plans what was prepared; from here on its `lxc.log.*` are obeyed.
     ///
     /// # Errors
-    /// The failure, after everything has been undone.
-    pub fn run(self, prepared: Prepared) -> Result<Option<Ended>, StartError> {
+    /// The log cannot be opened; what the plan refuses.
+    pub fn plan(&self, prepared: Prepared) -> Result<StartPlan, StartError> {
         let log = &prepared.config.log;
         crate::log::adopt(log.file.as_deref(), log.level, log.syslog.as_deref())?;
         let plan = StartPlan::new(prepared.config, prepared.request)?;
+        plan.notes.iter().for_each(|note| log::warn!("{note}"));
+        Ok(plan)
+    }
+
+    /// Starts what was planned. `None` when a daemon supervises it now; else how init ended.
+    ///
+    /// # Errors
+    /// The failure, after everything has been undone.
+    pub fn run(self, plan: StartPlan) -> Result<Option<Ended>, StartError> {
         let container = self.container;
         let supervise = Supervise {
             plan,

@@ -136,7 +136,7 @@ impl StartPlan {
             );
         }
         notes.extend(net.notes.iter().map(|note| note.text.clone()));
-        notes.extend(seccomp.notes.iter().cloned());
+        notes.extend(seccomp.notes.iter().chain(&seccomp.left_out).cloned());
         notes.extend(lsm.notes.iter().cloned());
         notes.extend(mounts.warnings.iter().cloned());
         let terminals = tty::plan(&config, config.rootfs.path.is_some()).during(Step::Plan)?;

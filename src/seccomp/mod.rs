@@ -27,8 +27,10 @@ pub struct SeccompPlan {
     program: Vec<Insn>,
     /// The proxy that answers notifications: `Some` exactly when the policy asks for them.
     pub proxy: Option<Proxy>,
-    /// Remarks for the one who reads the plan: lines without effect, a policy that is not loaded.
+    /// Remarks for the one who reads the plan: lines without effect.
     pub notes: Vec<String>,
+    /// Why a policy that was asked for is not loaded; whoever starts the container must hear it.
+    pub left_out: Option<String>,
 }
 
 /// `lxc.seccomp.notify.*`.
@@ -143,7 +145,7 @@ impl Explain for SeccompError {
 ///
 /// As in LXC no policy is loaded where the kernel has no seccomp, or into a process that is
 /// confined already unless `lxc.seccomp.allow_nesting = 1`: a container in a container could not
-/// start otherwise, and the outer policy holds. A note says so.
+/// start otherwise, and the outer policy holds. `left_out` says so.
 ///
 /// # Errors
 /// An unreadable file, a bad line, `notify` without a proxy, a program that is too long.
@@ -165,7 +167,7 @@ pub fn prepare(config: &Config, status: &str) -> Result<SeccompPlan, SeccompErro
     })?;
     let shown = file.display();
     if let Some(reason) = reason {
-        plan.notes.push(format!("seccomp policy {shown} is not loaded: {reason}"));
+        plan.left_out = Some(format!("seccomp policy {shown} is not loaded: {reason}"));
         return Ok(plan);
     }
     plan.notes.extend(policy.warnings.iter().map(|w| format!("seccomp policy {shown}, {w}")));
@@ -254,7 +256,7 @@ mod tests {
         let (_file, mut config) = config("2\ndenylist\nmkdir\n");
         for status in ["Seccomp:\t2\n", "Name:\tx\n"] {
             let plan = prepare(&config, status).unwrap();
-            assert!(!plan.is_active() && plan.notes.len() == 1);
+            assert!(!plan.is_active() && plan.left_out.is_some());
         }
         config.seccomp.allow_nesting = true;
         assert!(prepare(&config, "Seccomp:\t2\n").unwrap().is_active());
@@ -280,7 +282,7 @@ mod tests {
         assert!(plan.is_active());
         let confined = prepare(&config, "Seccomp:\t2\n").unwrap();
         let want = "seccomp policy /no/such/lxc/config/common.seccomp (built in) is not loaded";
-        assert!(confined.notes[0].starts_with(want), "{:?}", confined.notes);
+        assert!(confined.left_out.is_some_and(|text| text.starts_with(want)));
 
         // A file that is there wins, and a file that cannot be read is not passed over.
         let dir = tempfile::tempdir().unwrap();

@@ -1,7 +1,7 @@
 //! What init may not do, and what it is told: seccomp, capabilities, limits, settings, hooks. Each
 //! container is run in the foreground and writes down what it sees.
 
-use crate::machine::Machine;
+use crate::machine::{Machine, run};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -43,6 +43,36 @@ fn a_denylist_denies_and_nothing_else() {
     assert!(seen.contains("can't create directory '/x'"), "{seen}");
     assert!(seen.contains("chmod: /tmp:") && seen.contains("fine\n"), "{seen}");
     assert!(seen.contains("Seccomp:\t2") && seen.contains("NoNewPrivs:\t0"), "{seen}");
+}
+
+#[test]
+fn a_policy_is_left_out_with_a_word_only_where_the_caller_is_confined() {
+    if std::env::var_os("LXCBOX_TEST_ENOSYS").is_some() {
+        println!("skipped: everybody is confined");
+        return;
+    }
+    let m = Machine::new();
+    let path = m.dir.join("policy");
+    fs::write(&path, "2\ndenylist\nmkdir errno 77\nmkdirat errno 77\n").unwrap();
+    let lines = format!("lxc.net.0.type = empty\nlxc.seccomp.profile = {}\n", path.display());
+    let c = m.container("leftout", &lines);
+    let confined = |tool: &str, args: &[&str]| {
+        let mut command = m.lxc_command(tool, args);
+        Machine::forbid(&mut command, &["openat2"]);
+        run(command)
+    };
+    let attach = ["-n", &c, "--", "/bin/mkdir", "/x"];
+
+    let started = confined("start", &["-n", &c]);
+    let told = format!("seccomp policy {} is not loaded: already confined", path.display());
+    assert!(started.status == 0 && started.stderr.contains(&told), "{}", started.stderr);
+    confined("attach", &attach).ok();
+    m.lxc("stop", &["-n", &c, "-k"]).ok();
+
+    fs::remove_dir(root(&m, &c).join("x")).unwrap();
+    m.start(&c);
+    let denied = confined("attach", &attach).fails(1);
+    assert!(denied.contains("77") || denied.contains("can't create"), "{denied}");
 }
 
 #[cfg(target_arch = "x86_64")]

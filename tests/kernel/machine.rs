@@ -156,6 +156,12 @@ impl Machine {
         command
     }
 
+    /// Takes system calls from a command that has not been run yet.
+    pub fn forbid(command: &mut Command, missing: &[&str]) {
+        let numbers: Vec<i64> = missing.iter().map(|name| missing::number(name)).collect();
+        missing::forbid(command, &numbers);
+    }
+
     /// A shell script in the machine.
     pub fn sh(&self, script: &str) -> Outcome {
         let mut command = self.command("sh");

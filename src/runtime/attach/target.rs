@@ -68,7 +68,7 @@ pub(super) fn facts(
         && client.config_item("lxc.no_new_privs")?.as_deref() == Some("1");
     let filtered = procfs::status_field(&status, "Seccomp") == Some("2");
     let seccomp = if filtered && !options.elevated.lsm {
-        policy(config, client.config_item("lxc.seccomp.profile")?)?
+        policy(config, client.config_item("lxc.seccomp.profile")?, &status)?
     } else {
         SeccompPlan::default()
     };
@@ -96,13 +96,25 @@ pub(super) fn facts(
 
 /// The policy of the running container: its file's name comes from the monitor, for the config may
 /// have been edited since the start; how it is loaded from the config.
-fn policy(config: &Config, profile: Option<String>) -> Result<SeccompPlan, AttachError> {
+///
+/// A caller who is confined himself loads it where init has more filters than its monitor: then
+/// init got it too, and not only what it inherited.
+fn policy(
+    config: &Config,
+    profile: Option<String>,
+    init: &str,
+) -> Result<SeccompPlan, AttachError> {
     let profile = profile.filter(|text| !text.is_empty());
     let Some(profile) = profile else { return Ok(SeccompPlan::default()) };
     let mut running = Config { seccomp: config.seccomp.clone(), ..Config::default() };
     running.seccomp.profile = Some(profile.into());
     let own = fd::read_to_string("/proc/self/status")
         .map_err(|source| AttachError::Init { what: "the caller's status, for that", source })?;
+    // FALLBACK(<5.9): without the field, none has more.
+    let number = |status: &str, field| procfs::status_field(status, field)?.parse::<i32>().ok();
+    let monitor = number(init, "PPid").and_then(|pid| procfs::status(pid).ok());
+    let filters = |status: &str| number(status, "Seccomp_filters");
+    running.seccomp.allow_nesting |= monitor.is_some_and(|m| filters(init) > filters(&m));
     Ok(seccomp::prepare(&running, &own)?)
 }
 
