@@ -91,8 +91,14 @@ fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let container = Container::new(ctx.lxcpath.clone(), ctx.name())?;
     let client = container.client();
     let status = info::status(&client)?;
-    if status.state == State::Stopped && !container.is_defined() {
-        return Err(Failure::new("container doesn't exist").hint("lxc-ls lists what there is"));
+    if status.state == State::Stopped {
+        if !container.is_defined() {
+            return Err(Failure::new("container doesn't exist").hint("lxc-ls lists what there is"));
+        }
+        // One that runs can be told of without its file; of this one the file is all there is.
+        if ctx.rcfile.is_none() {
+            container.load()?;
+        }
     }
     let mut facts = Facts {
         state: status.state,

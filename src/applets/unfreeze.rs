@@ -19,8 +19,9 @@ fn command() -> Command {
 /// A container that does not run has nothing frozen: success, as in LXC.
 fn run(ctx: &Context, _: &ArgMatches) -> Result<ExitCode, Failure> {
     let container = Container::new(ctx.lxcpath.clone(), ctx.name())?;
-    if info::state(&container.client())? != State::Stopped {
-        power::unfreeze(&container)?;
+    if info::state(&container.client())? == State::Stopped && container.is_defined() {
+        return Ok(ExitCode::SUCCESS);
     }
+    power::unfreeze(&container)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -193,7 +193,8 @@ pub fn survey(lxcpath: &Path, scope: &Scope, wanted: Wanted) -> Result<Vec<Found
         if scope.states.is_some_and(|states| !states.hold(one.state)) {
             continue;
         }
-        if wanted.config {
+        // Whether one that does not run could be started at all is always told.
+        if wanted.config || client.is_none() {
             read_settings(&mut one, container);
         }
         let member = |group| one.settings.as_ref().is_some_and(|s| s.groups.contains(group));

@@ -4,7 +4,7 @@ const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 
-/// `1.14 MiB`, `756.00 KiB`, `90 bytes`: two digits, cut and not rounded (`size_humanize` of
+/// `1.14 MiB`, `756.00 KiB`, `90 bytes`: two digits, rounded as printf does it (`size_humanize` of
 /// LXC's lxc_info.c). A value equal to a unit stays in the smaller one, as there.
 pub fn human(bytes: u64) -> String {
     let (unit, name) = match bytes {
@@ -13,8 +13,11 @@ pub fn human(bytes: u64) -> String {
         b if b > KIB => (KIB, "KiB"),
         b => return format!("{b} bytes"),
     };
-    let hundredths = (u128::from(bytes % unit) * 100) / u128::from(unit);
-    format!("{}.{hundredths:02} {name}", bytes / unit)
+    let (scaled, unit) = (u128::from(bytes) * 100, u128::from(unit));
+    let (cut, rest) = (scaled / unit, scaled % unit);
+    // Half goes to the even neighbour.
+    let hundredths = cut + u128::from(rest * 2 + cut % 2 > unit);
+    format!("{}.{:02} {name}", hundredths / 100, hundredths % 100)
 }
 
 /// Nanoseconds as `0.01 seconds`, rounded.
@@ -39,7 +42,12 @@ mod tests {
         assert_eq!(human(1024), "1024 bytes");
         assert_eq!(human(774_144), "756.00 KiB");
         assert_eq!(human(1_196_032), "1.14 MiB");
-        assert_eq!(human(u64::MAX), "17179869183.99 GiB");
+        assert_eq!(human(16_472), "16.09 KiB");
+        assert_eq!(human(13_322), "13.01 KiB");
+        assert_eq!(human(1152), "1.12 KiB");
+        assert_eq!(human(1408), "1.38 KiB");
+        assert_eq!(human((1 << 20) - 1), "1024.00 KiB");
+        assert_eq!(human(u64::MAX), "17179869184.00 GiB");
     }
 
     #[test]

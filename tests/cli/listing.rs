@@ -81,7 +81,13 @@ fn a_broken_config_stays_in_the_list_and_says_why() {
     assert!(ran.stdout.contains("\nbroken             BROKEN  -  "), "{ran:?}");
     let ran = ran.says("lxc-ls: broken: ").says("config:2: unknown key 'lxc.tty.maks'");
     assert_eq!(ran.stdout.lines().count(), 5);
-    dir.tool("lxc-info", &["broken"]).ends(0).silent();
+    let reason = "config:2: unknown key 'lxc.tty.maks'";
+    for columns in [&["-f", "-F", "STATE"][..], &["-f", "-F", "NAME"], &["-1"], &[]] {
+        let ran = dir.tool("lxc-ls", columns).ends(0).says(reason);
+        let mark = if columns.contains(&"STATE") { "BROKEN" } else { "broken" };
+        assert!(ran.stdout.contains(mark), "{ran:?}");
+    }
+    dir.tool("lxc-info", &["broken"]).ends(1).prints("").says(reason);
     dir.tool("lxc-info", &["broken", "-c", "lxc.tty.max"]).ends(1).says("config:2: unknown key");
 }
 

@@ -106,6 +106,9 @@ fn lxc_wait_knows_its_states() {
 fn freezing_what_does_not_run() {
     let dir = Dir::new();
     dir.tool("lxc-freeze", &["c1"]).ends(1).says("is not running");
+    dir.tool("lxc-unfreeze", &["c1"]).ends(1).says("is not running");
+    dir.container("c1", "lxc.uts.name = c1\n");
+    dir.tool("lxc-freeze", &["c1"]).ends(1).says("is not running");
     dir.tool("lxc-unfreeze", &["c1"]).ends(0).silent();
 }
 
