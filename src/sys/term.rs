@@ -269,6 +269,9 @@ mod tests {
         set_winsize(pty.master.as_fd(), size).unwrap();
         assert_eq!(winsize(pty.slave.as_fd()).unwrap(), size);
         rustix::io::write(&pty.master, b"typed\r").unwrap();
+        // The kernel's line discipline takes its time, but a line that is there is kept.
+        use crate::sys::event::{Ready, poll};
+        assert!(poll(pty.slave.as_fd(), Ready::READ, None).unwrap().read);
         let raw = RawMode::enter(pty.slave.as_fd()).unwrap();
         let mut buf = [0; 8];
         assert_eq!(rustix::io::read(&pty.slave, &mut buf).unwrap(), 6);

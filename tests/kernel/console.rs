@@ -1,7 +1,7 @@
 //! The terminals of a container: lxc-console on them, several at once, and the ring buffer of the
 //! console that LXC's `console_log` reads.
 
-use crate::machine::{Machine, eventually};
+use crate::machine::{Machine, eventually, libraries};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -12,7 +12,7 @@ use std::sync::mpsc::Receiver;
 
 const TWO: &str = "lxc.net.0.type = empty\nlxc.mount.auto = proc:mixed\nlxc.tty.max = 2\n";
 
-/// An lxc-console on a terminal of its own.
+/// A tool, mostly lxc-console, on a terminal of its own.
 struct Session {
     child: Child,
     typing: File,
@@ -22,14 +22,18 @@ struct Session {
 
 impl Session {
     fn new(m: &Machine, container: &str, args: &[&str]) -> Self {
+        Self::of("console", m, container, args)
+    }
+
+    fn of(tool: &str, m: &Machine, container: &str, args: &[&str]) -> Self {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
         grantpt(&master).expect("a terminal");
         unlockpt(&master).expect("a terminal");
         let name = ptsname(&master, Vec::new()).expect("a terminal").into_string().expect("name");
         let open = || Stdio::from(File::options().read(true).write(true).open(&name).expect(&name));
-        let console = m.lxc_command("console", &[&["-n", container], args].concat());
+        let tool = m.lxc_command(tool, &[&["-n", container], args].concat());
         let mut command = Command::new("setsid");
-        command.args(["-c", "-w"]).arg(console.get_program()).args(console.get_args());
+        command.args(["-c", "-w"]).arg(tool.get_program()).args(tool.get_args());
         command.stdin(open()).stdout(open()).stderr(open());
         let child = command.spawn().expect("setsid (util-linux)");
         drop(command);
@@ -64,7 +68,7 @@ impl Session {
     #[track_caller]
     fn end(mut self, keys: &[u8]) -> (Option<i32>, String) {
         self.typing.write_all(keys).expect("typing");
-        let how = eventually(10, "the end of lxc-console", || self.child.try_wait().expect("wait"));
+        let how = eventually(10, "the end of the tool", || self.child.try_wait().expect("wait"));
         while let Ok(chunk) = self.shown.recv_timeout(std::time::Duration::from_secs(5)) {
             self.output.push_str(&String::from_utf8_lossy(&chunk));
         }
@@ -115,6 +119,36 @@ fn lxc_console_lends_each_terminal_once_and_takes_it_back() {
     m.lxc("stop", &["-n", &c, "-k"]).ok();
     assert_eq!(again.end(b"").0, Some(0));
     assert_eq!(first.end(b"").0, Some(0));
+}
+
+/// Starts something that does not end, interrupts it, and has an answer.
+#[track_caller]
+fn interrupts(session: &mut Session) {
+    session.say(b"echo $((20+2)); sleep 1000\r", "\n22");
+    session.say(b"\x03", "^C");
+    session.say(b"echo $((30+3))\r", "\n33");
+}
+
+#[test]
+fn keys_interrupt_what_runs_on_the_console() {
+    let m = Machine::new();
+    let c = m.container("job", TWO);
+    let root = m.lxcpath().join(&c).join("rootfs");
+    let inittab = "null::sysinit:/bin/true\nconsole::respawn:-/bin/sh\n";
+    fs::write(root.join("etc/inittab"), inittab).unwrap();
+    m.start(&c);
+    let mut session = Session::new(&m, &c, &["-t", "0"]);
+    session.say(b"", "Connected");
+    session.say(b"\r", "#");
+    interrupts(&mut session);
+    m.lxc("stop", &["-n", &c, "-k"]).ok();
+    assert_eq!(session.end(b"").0, Some(0));
+
+    let c = m.container("byhand", &format!("{TWO}{}", libraries()));
+    let mut session = Session::of("execute", &m, &c, &["--", "/bin/sh"]);
+    session.say(b"", "#");
+    interrupts(&mut session);
+    assert_eq!(session.end(b"exit 5\r").0, Some(5));
 }
 
 /// A connection to a container's monitor, made in the machine's network namespace.
