@@ -10,7 +10,7 @@ SUDO ?= $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 BUILD_PACKAGES = gcc libc6-dev
 DEMO_PACKAGES  = iproute2 util-linux
 TEST_PACKAGES  = iproute2 util-linux busybox-static dnsmasq-base debootstrap procps libcap2-bin \
-                 iputils-ping lxc lxc-templates zsh fish bash
+                 iputils-ping lxc lxc-templates zsh fish bash nftables iptables
 FUZZ_PACKAGES  = gcc g++ libc6-dev
 BENCH_PACKAGES = gcc libc6-dev lxc busybox-static crun runc bubblewrap systemd-container iproute2
 

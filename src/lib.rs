@@ -12,6 +12,7 @@ pub mod config;
 pub mod container;
 pub mod control;
 pub mod hook;
+pub mod hostnet;
 pub mod idmap;
 pub mod limits;
 pub mod log;

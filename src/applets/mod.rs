@@ -38,6 +38,7 @@ applets! {
     info
     init
     ls
+    net
     start
     stop
     unfreeze

@@ -243,14 +243,16 @@ pub(super) fn port_vlans(kind: u16, port: u32, vlans: &[PortVlan]) -> Request {
     request
 }
 
-/// RTM_NEWADDR.
-pub(super) fn new_address(
+/// RTM_NEWADDR or RTM_DELADDR.
+pub(super) fn address(
+    kind: u16,
     device: u32,
     address: IpAddr,
     prefix: u8,
     broadcast: Option<IpAddr>,
 ) -> Request {
-    let mut request = Request::new(RTM_NEWADDR, nl::CREATE | nl::EXCL);
+    let flags = if kind == RTM_NEWADDR { nl::CREATE | nl::EXCL } else { 0 };
+    let mut request = Request::new(kind, flags);
     let index = device.to_ne_bytes();
     request.fixed(&[family(address), prefix, 0, 0, index[0], index[1], index[2], index[3]]);
     put_ip(&mut request, IFA_LOCAL, address);
@@ -280,6 +282,17 @@ pub(super) fn route(kind: u16, route: &NewRoute) -> Request {
         put_ip(&mut request, RTA_GATEWAY, gateway);
     }
     request.u32(RTA_OIF, route.device);
+    request
+}
+
+/// RTM_GETROUTE for the way of a packet from `source` that comes in by the link `device`.
+pub(super) fn way(source: IpAddr, destination: IpAddr, device: u32) -> Request {
+    let bits = if source.is_ipv6() { 128 } else { 32 };
+    let mut request = Request::new(RTM_GETROUTE, 0);
+    request.fixed(&[family(source), bits, bits, 0, 0, 0, 0, 0]).fixed(&[0; 4]);
+    put_ip(&mut request, RTA_DST, destination);
+    put_ip(&mut request, RTA_SRC, source);
+    request.u32(RTA_IIF, device);
     request
 }
 

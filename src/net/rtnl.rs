@@ -11,7 +11,7 @@ use crate::net::request;
 pub use crate::net::request::{Change, Common, LinkKind, NewLink, NewRoute, PortVlan, Target};
 use crate::net::uapi::*;
 use crate::sys::error::errno_text;
-use crate::sys::netlink::{Socket, open_in};
+use crate::sys::netlink::{Socket, errno as net_errno, open_in};
 use crate::sys::{SysError, errno};
 use crate::util::blame::Explain;
 use std::fmt;
@@ -227,8 +227,30 @@ impl Rtnl {
         prefix: u8,
         broadcast: Option<IpAddr>,
     ) -> Result<()> {
-        let request = request::new_address(device, address, prefix, broadcast);
+        let request = request::address(RTM_NEWADDR, device, address, prefix, broadcast);
         self.act("add address", &format!("{address}/{prefix}"), request)
+    }
+
+    /// Takes an address from the link with index `device`; false if it was not there.
+    pub fn delete_address(&mut self, device: u32, address: IpAddr, prefix: u8) -> Result<bool> {
+        let request = request::address(RTM_DELADDR, device, address, prefix, None);
+        match self.act("delete address", &format!("{address}/{prefix}"), request) {
+            Err(e) if e.is(net_errno::EADDRNOTAVAIL) || e.is(errno::ENODEV) => Ok(false),
+            other => other.map(|()| true),
+        }
+    }
+
+    /// Where the host sends a packet from `source` to `destination` that comes in by the link with
+    /// index `device`. The kernel decides as for a real one and refuses what it would drop: EXDEV
+    /// by the reverse-path filter, EHOSTUNREACH without forwarding, ENETUNREACH without a route.
+    pub fn way(
+        &mut self,
+        source: IpAddr,
+        destination: IpAddr,
+        device: u32,
+    ) -> Result<Option<Route>> {
+        let request = request::way(source, destination, device);
+        self.get_one("get route", &destination.to_string(), request, &mut parse_route)
     }
 
     /// Makes a route.

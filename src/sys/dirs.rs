@@ -67,6 +67,11 @@ pub fn exists(path: &Path) -> bool {
     path.exists()
 }
 
+/// What a symbolic link says; nothing if it is none or cannot be read.
+pub fn link_target(path: &Path) -> OsString {
+    fs::read_link(path).map(PathBuf::into_os_string).unwrap_or_default()
+}
+
 /// True if `path` is a regular file that this process may read.
 pub fn is_readable_file(path: &Path) -> bool {
     path.is_file() && rustix::fs::access(path, rustix::fs::Access::READ_OK).is_ok()

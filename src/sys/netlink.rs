@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// Error numbers that only rtnetlink answers with; the others are in `sys::errno`.
 pub mod errno {
-    pub use libc::{ENETDOWN, EXFULL};
+    pub use libc::{EADDRNOTAVAIL, ENETDOWN, ENETUNREACH, EXFULL};
 }
 
 /// The kernel sizes the parts of a dump by the buffer offered, up to this.

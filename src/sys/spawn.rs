@@ -64,6 +64,16 @@ pub fn run_program(
     env: &[(String, String)],
     fds: &[BorrowedFd<'_>],
 ) -> Result<Output> {
+    run_keeping(argv, env, fds, KEEP_OUTPUT)
+}
+
+/// As [`run_program`], for those who read what it prints: the first `keep` bytes are kept.
+pub fn run_keeping(
+    argv: &[&str],
+    env: &[(String, String)],
+    fds: &[BorrowedFd<'_>],
+    keep: usize,
+) -> Result<Output> {
     let argv_c = CStrings::new(argv)?;
     let path = std::ffi::CString::new(argv[0])
         .map_err(|_| SysError::new("execve", argv[0], libc::EINVAL))?;
@@ -80,7 +90,7 @@ pub fn run_program(
         }
         Fork::Parent(pid) => {
             drop(writer);
-            let text = drain(&reader, pid);
+            let text = drain(&reader, pid, keep);
             let status = process::wait(pid)?;
             Ok(Output { status, text: text? })
         }
@@ -118,8 +128,8 @@ fn exec_with_output(
 }
 
 /// Reads until the end of the pipe or of the process, whichever is first: a daemon that a hook
-/// leaves behind with our pipe must not hold up the start. Keeps the first [`KEEP_OUTPUT`] bytes.
-fn drain(reader: &OwnedFd, pid: Pid) -> Result<Vec<u8>> {
+/// leaves behind with our pipe must not hold up the start. Keeps the first `keep` bytes.
+fn drain(reader: &OwnedFd, pid: Pid, keep: usize) -> Result<Vec<u8>> {
     use rustix::event::{PollFd, PollFlags, poll};
     let mut kept = Vec::new();
     // FALLBACK(<5.3): without a pidfd the end of the pipe has to do.
@@ -135,11 +145,11 @@ fn drain(reader: &OwnedFd, pid: Pid) -> Result<Vec<u8>> {
                 Err(e) => return Err(SysError::rustix("poll", "", e)),
             }
             let ended = fds[1].revents().contains(PollFlags::IN);
-            if read_some(reader, &mut kept)? == Progress::End || ended {
-                while ended && read_some(reader, &mut kept)? == Progress::More {}
+            if read_some(reader, &mut kept, keep)? == Progress::End || ended {
+                while ended && read_some(reader, &mut kept, keep)? == Progress::More {}
                 return Ok(kept);
             }
-        } else if read_some(reader, &mut kept)? == Progress::End {
+        } else if read_some(reader, &mut kept, keep)? == Progress::End {
             return Ok(kept);
         }
     }
@@ -152,12 +162,12 @@ enum Progress {
     End,
 }
 
-fn read_some(reader: &OwnedFd, kept: &mut Vec<u8>) -> Result<Progress> {
+fn read_some(reader: &OwnedFd, kept: &mut Vec<u8>, keep: usize) -> Result<Progress> {
     let mut chunk = [0u8; 4096];
     match rustix::io::read(reader, &mut chunk) {
         Ok(0) => Ok(Progress::End),
         Ok(n) => {
-            let room = KEEP_OUTPUT - kept.len();
+            let room = keep - kept.len();
             kept.extend_from_slice(&chunk[..n.min(room)]);
             Ok(Progress::More)
         }

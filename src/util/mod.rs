@@ -6,6 +6,7 @@ pub mod ere;
 pub mod name;
 pub mod sentence;
 pub mod sha1;
+pub mod sha256;
 pub mod signames;
 pub mod time;
 pub mod words;

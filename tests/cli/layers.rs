@@ -17,7 +17,7 @@ const LAYERS: &[(u8, &[&str])] = &[
             "hook", "limits",
         ],
     ),
-    (5, &["control"]),
+    (5, &["control", "hostnet"]),
     (6, &["runtime"]),
     (7, &["container"]),
     (8, &["ui"]),

@@ -13,6 +13,7 @@ mod enosys;
 mod failing;
 mod hostile;
 mod lifecycle;
+mod lxcnet;
 mod machine;
 mod net;
 mod openrc;

@@ -1,0 +1,44 @@
+//! The host's own network for containers, as lxc-net makes it: a bridge with addresses, DHCP and
+//! DNS by dnsmasq, NAT by nft or iptables, out of /etc/default/lxc-net.
+//!
+//! [`load`] reads the settings, [`start`] makes what is missing of them, [`stop`] takes back what
+//! was made, [`status::survey`] and [`doctor::examine`] only look. Nothing here knows of containers.
+
+mod dnsmasq;
+pub mod doctor;
+pub mod error;
+mod firewall;
+mod made;
+mod ports;
+mod program;
+mod settings;
+mod start;
+pub mod status;
+mod subnet;
+mod vars;
+mod walls;
+
+pub use dnsmasq::Lease;
+pub use error::HostNetError;
+pub use settings::{Settings, Side, VARIABLES};
+pub use start::{Stopped, start, stop};
+
+use crate::util::blame::Origin;
+
+/// Where the settings are; what the second says counts before the first, which on Debian includes
+/// it anyway.
+pub const FILES: [&str; 2] = ["/etc/default/lxc", "/etc/default/lxc-net"];
+
+/// The settings of this host.
+pub enum Wanted {
+    /// What lxc-net is to make.
+    On(Box<Settings>),
+    /// It is turned off there.
+    Off(Origin),
+}
+
+/// Reads the settings. The remarks name what is not understood.
+pub fn load() -> Result<(Wanted, Vec<String>), HostNetError> {
+    let (settings, notes) = settings::settings(&vars::Variables::load(&FILES)?)?;
+    Ok((settings.map_or_else(Wanted::Off, |s| Wanted::On(Box::new(s))), notes))
+}
