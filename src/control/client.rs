@@ -2,18 +2,21 @@
 //! on a monitor that is stopped or stuck.
 //!
 //! Works with LXC's monitors and with ours. LXC's closes the connection after each answer, ours
-//! keeps it; a connection that is still there is used again. Start reading at `Client::call`.
+//! keeps it; a connection that is still there is used again. Start reading at `Client::call`
+//! in `client/exchange.rs`.
+
+mod exchange;
 
 pub use super::error::ClientError;
 
 use super::address;
 use super::proto::{
-    CGROUP_CTX_BYTES, CGROUP_FD_BYTES, CgroupInfo, ConsoleLog, DeviceRule, FrameError,
-    HEADER_BYTES, Header, Opcode, Request, c_text, reply_len, state_of,
+    CGROUP_CTX_BYTES, CGROUP_FD_BYTES, CgroupInfo, ConsoleLog, DeviceRule, FrameError, Opcode,
+    Request, c_text, state_of,
 };
 use super::state::{COUNT, NOTICE_BYTES, Notice, State};
 use crate::sys::event::{self, Ready};
-use crate::sys::unix::{self, Block, Creds};
+use crate::sys::unix::{self, Block};
 use crate::sys::{SysError, errno};
 use std::cell::Cell;
 use std::ffi::OsString;
@@ -24,9 +27,6 @@ use std::time::{Duration, Instant};
 
 /// How long a monitor may take to answer unless the caller says otherwise.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// The largest console log that is taken from a monitor.
-const LOG_MAX: usize = 64 << 20;
 
 type Result<T> = std::result::Result<T, ClientError>;
 
@@ -337,163 +337,6 @@ impl Client {
     /// Adds a rule to the container's device program.
     pub fn add_device_rule(&self, rule: DeviceRule) -> Result<()> {
         self.call(&Request::Device(rule)).map(drop)
-    }
-
-    /// One question over an idle or a new connection.
-    fn call(&self, request: &Request) -> Result<Answer> {
-        let deadline = self.deadline();
-        if let Some(connection) = self.idle.take() {
-            let answer = self.exchange(&connection, request, deadline);
-            match answer {
-                // The monitor was one of LXC's and closed it, or has been replaced.
-                Err(ClientError::NoReply { .. } | ClientError::NotRunning { .. }) => {}
-                _ => {
-                    self.idle.set(answer.is_ok().then_some(connection));
-                    return answer;
-                }
-            }
-        }
-        let (answer, connection) = self.fresh(request, deadline)?;
-        self.idle.set(Some(connection));
-        Ok(answer)
-    }
-
-    /// One question over a connection of its own, which is given back.
-    fn fresh(&self, request: &Request, deadline: Option<Instant>) -> Result<(Answer, OwnedFd)> {
-        let connection = self.connect(deadline)?;
-        let answer = self.exchange(&connection, request, deadline)?;
-        Ok((answer, connection))
-    }
-
-    /// Two questions sent at once, or before by [`Client::ask_status`]. A monitor that closes after the first is asked again.
-    fn pair(&self, requests: [Request; 2]) -> [Result<Answer>; 2] {
-        let asked = self.asked.take();
-        let deadline = asked.as_ref().map_or_else(|| self.deadline(), |(_, deadline)| *deadline);
-        let first = (|| {
-            let connection = match asked {
-                Some((connection, _)) => connection,
-                None => {
-                    let connection = self.connect(deadline)?;
-                    let frames = requests.iter().flat_map(Request::encode).collect::<Vec<_>>();
-                    self.send_frame(&connection, &frames, &[])?;
-                    connection
-                }
-            };
-            let op = requests[0].opcode();
-            let answer = self.receive(connection.as_fd(), op, deadline)?;
-            self.check(op, answer).map(|answer| (answer, connection))
-        })();
-        let (first, connection) = match first {
-            Ok(done) => done,
-            Err(e) => {
-                let op = requests[1].opcode();
-                return [Err(e), Err(self.no_reply(op))];
-            }
-        };
-        let op = requests[1].opcode();
-        let second = match self.receive(connection.as_fd(), op, deadline) {
-            Ok(answer) => {
-                self.idle.set(Some(connection));
-                self.check(op, answer)
-            }
-            Err(ClientError::NoReply { .. } | ClientError::NotRunning { .. }) => {
-                self.call(&requests[1])
-            }
-            Err(e) => Err(e),
-        };
-        [Ok(first), second]
-    }
-
-    fn exchange(
-        &self,
-        connection: &OwnedFd,
-        request: &Request,
-        deadline: Option<Instant>,
-    ) -> Result<Answer> {
-        self.send(connection, request, &[])?;
-        let answer = self.receive(connection.as_fd(), request.opcode(), deadline)?;
-        self.check(request.opcode(), answer)
-    }
-
-    fn connect(&self, deadline: Option<Instant>) -> Result<OwnedFd> {
-        unix::connect_abstract(&self.address, deadline).map_err(|e| match e.errno {
-            errno::EAGAIN => self.timeout(Opcode::GetState),
-            _ => self.socket(e),
-        })
-    }
-
-    fn send(&self, to: &OwnedFd, request: &Request, fds: &[BorrowedFd<'_>]) -> Result<()> {
-        self.send_frame(to, &request.encode(), fds)
-    }
-
-    fn send_frame(&self, to: &OwnedFd, frame: &[u8], fds: &[BorrowedFd<'_>]) -> Result<()> {
-        // At most 8 KiB and an empty socket buffer: it is taken whole or not at all.
-        match unix::send(to.as_fd(), frame, fds, Some(Creds::own()), Block::DontWait) {
-            Ok(n) if n == frame.len() => Ok(()),
-            Ok(_) => Err(self.socket(SysError::new("sendmsg", "", errno::EIO))),
-            Err(e) => Err(self.socket(e)),
-        }
-    }
-
-    fn receive(
-        &self,
-        from: BorrowedFd<'_>,
-        op: Opcode,
-        deadline: Option<Instant>,
-    ) -> Result<Answer> {
-        let row = op.row();
-        let mut bytes = [0; HEADER_BYTES];
-        let mut fds = Vec::new();
-        let mut have = 0;
-        while have < bytes.len() {
-            let got =
-                self.receive_some(from, &mut bytes[have..], row.reply.max_fds(), op, deadline)?;
-            if got.fds_lost {
-                return Err(self.socket(SysError::new("recvmsg", "SCM_RIGHTS", errno::EMFILE)));
-            }
-            fds.extend(got.fds);
-            have += got.len;
-        }
-        let header = Header::decode(&bytes);
-        let len = reply_len(row, &header).map_err(|e| self.bad_frame(op, e))?;
-        if len > LOG_MAX {
-            let error = FrameError::Length { what: row.name, len: header.datalen };
-            return Err(self.bad_frame(op, error));
-        }
-        let mut data = Vec::new();
-        while data.len() < len {
-            // Grows with what really comes, not with what is announced.
-            let start = data.len();
-            data.resize(len.min(start + 64 * 1024), 0);
-            let got = self.receive_some(from, &mut data[start..], 0, op, deadline)?;
-            data.truncate(start + got.len);
-        }
-        Ok(Answer { ret: header.first, number: header.number(), data, fds })
-    }
-
-    /// At least one byte, or the reason why none came.
-    fn receive_some(
-        &self,
-        from: BorrowedFd<'_>,
-        buf: &mut [u8],
-        max_fds: usize,
-        op: Opcode,
-        deadline: Option<Instant>,
-    ) -> Result<unix::Received> {
-        loop {
-            let ready = event::poll(from, Ready::READ, deadline).map_err(|e| self.socket(e))?;
-            if !ready.read && !ready.hangup {
-                return Err(self.timeout(op));
-            }
-            match unix::recv(from, buf, max_fds, Block::DontWait) {
-                Ok(got) if got.len == 0 => return Err(self.no_reply(op)),
-                Ok(got) => return Ok(got),
-                Err(e) if e.is(errno::EAGAIN) => {}
-                // The monitor went away, or closed with requests of ours unread.
-                Err(e) if e.is(errno::ECONNRESET) => return Err(self.no_reply(op)),
-                Err(e) => return Err(self.socket(e)),
-            }
-        }
     }
 
     /// Turns a negative `ret` into an error.
