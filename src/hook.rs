@@ -9,7 +9,6 @@ use crate::sys::SysError;
 use crate::sys::process::Wait;
 use crate::sys::spawn::{Script, ScriptContext, run_script};
 use crate::util::blame::Explain;
-use crate::util::signames::Signal;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -299,15 +298,15 @@ pub fn run(
         for line in String::from_utf8_lossy(&output.text).lines() {
             log::debug!("hook {} '{}': {line}", kind.name(), hook.value);
         }
-        let (end, status) = match output.status {
+        let status = match output.status {
             Wait::Exited(0) | Wait::Running => continue,
-            Wait::Exited(n) => (format!("exited with status {n}"), Some(n)),
-            Wait::Signaled(n) => (format!("was killed by {}", Signal(n)), None),
+            Wait::Exited(n) => Some(n),
+            Wait::Signaled(_) => None,
         };
         return Err(HookError::Failed {
             kind: kind.name(),
             script: hook.value.clone(),
-            end,
+            end: output.status.to_string(),
             said: tail(&output.text),
             status,
             origin: hook.origin.clone(),

@@ -264,6 +264,13 @@ impl Explain for MountError {
                 "this kernel has no such file system, see /proc/filesystems: modprobe TYPE"
                     .to_owned()
             }
+            Self::Entry { source, .. }
+                if (source.call, number) == ("mount_setattr", errno::EPERM) =>
+            {
+                "a user namespace may not loosen what the host has mounted, nor change its access \
+                 times: remove noatime, strictatime, rw, dev, suid or exec"
+                    .to_owned()
+            }
             Self::IdMap { .. } if number == errno::EINVAL => {
                 "this file system cannot map ids on this kernel: remove idmap=, or keep the files \
                  on ext4, xfs or btrfs"

@@ -5,6 +5,7 @@
 #![allow(unsafe_code, reason = "fork, clone3, execve and wait have no safe form")]
 
 use super::error::{At, Result, SysError};
+use crate::util::signames::Signal;
 use std::ffi::{CStr, CString, OsStr, c_char};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
@@ -255,6 +256,16 @@ pub enum Wait {
     Signaled(i32),
     /// Still running, and the caller asked not to wait.
     Running,
+}
+
+impl std::fmt::Display for Wait {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match *self {
+            Self::Exited(status) => write!(f, "exited with status {status}"),
+            Self::Signaled(signal) => write!(f, "was killed by {}", Signal(signal)),
+            Self::Running => f.write_str("still runs"),
+        }
+    }
 }
 
 impl Wait {

@@ -381,6 +381,37 @@ fn a_terminal_works_and_loses_nothing() {
 }
 
 #[test]
+fn many_at_once_and_a_stop_in_between() {
+    let m = Machine::new();
+    let c = m.container("crowd", QUIET);
+    m.start(&c);
+    let ask = |n: usize| {
+        let mut command = shell(&m, &c, &format!("echo {n}; exit {}", n % 7));
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let own = |n: usize| i32::try_from(n % 7).unwrap();
+    let all: Vec<_> = (0..40).map(ask).collect();
+    for (n, child) in all.into_iter().enumerate() {
+        let done = child.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&done.stdout).into_owned();
+        assert_eq!((status(done.status), said), (own(n), format!("{n}\n")));
+    }
+    // Whoever comes while the container ends is told so, or its command is killed with it.
+    let all: Vec<_> = (0..20).map(ask).collect();
+    m.lxc("stop", &["-n", &c, "-k"]).ok();
+    for (n, child) in all.into_iter().enumerate() {
+        let done = child.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&done.stderr).into_owned();
+        match status(done.status) {
+            137 => {}
+            1 if !done.stderr.is_empty() => assert_eq!(said.matches("lxc-attach: ").count(), 1),
+            how => assert_eq!(how, own(n), "{said}"),
+        }
+        assert!(!said.contains("Signaled"), "{said}");
+    }
+}
+
+#[test]
 fn a_fake_devpts_gives_no_terminal() {
     let m = Machine::new();
     let [c, _] = both(&m, PTYS);

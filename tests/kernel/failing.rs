@@ -231,14 +231,34 @@ fn a_dev_without_room_is_told_with_the_file() {
     let c = m.container("noroom", "");
     let base = fs::read_to_string(m.config(&c)).unwrap();
     // The directory itself is one; every node, directory and link is another.
-    for (inodes, file) in [(2, "/dev/null"), (6, "/dev/zero"), (8, "/dev/console"), (10, "/dev/fd")]
-    {
+    let mut told = String::new();
+    for inodes in 2..=10 {
         let hook = format!("lxc.hook.autodev = {} {inodes}\n", script.display());
         fs::write(m.config(&c), format!("{base}lxc.pty.max = 5\n{hook}")).unwrap();
-        let said = start_fails(&m, &c, &[file, "ENOSPC"]);
+        let said = start_fails(&m, &c, &["/dev/", "ENOSPC"]);
         assert!(said.contains("\nhint: ") && said.contains("lxc.autodev.tmpfs.size"), "{said}");
+        told.push_str(&said);
+    }
+    for file in ["/dev/null", "/dev/zero", "/dev/console", "/dev/fd"] {
+        assert!(told.contains(file), "no {file} in:\n{told}");
     }
     starts_with(&m, &c, "");
+}
+
+#[test]
+fn a_flag_that_a_user_namespace_may_not_set_has_a_hint() {
+    let m = Machine::new();
+    let c = m.container(
+        "atime",
+        "lxc.idmap = u 0 100000 65536\nlxc.idmap = g 0 100000 65536\n\
+         lxc.mount.entry = /usr mnt none bind,strictatime 0 0\n",
+    );
+    m.sh(&format!("chown -R 100000:100000 {}", m.lxcpath().join(&c).display())).ok();
+    let said = start_fails(&m, &c, &["/usr", "EPERM", "config:7"]);
+    assert!(said.contains("\nhint: ") && said.contains("strictatime"), "{said}");
+    let text = fs::read_to_string(m.config(&c)).unwrap().replace("strictatime", "ro,optional");
+    fs::write(m.config(&c), text).unwrap();
+    m.start(&c);
 }
 
 #[test]

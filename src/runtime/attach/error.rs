@@ -107,7 +107,7 @@ pub enum AttachError {
         source: Remote,
     },
     /// The transient process is gone without a word.
-    #[error("the attached process ended before it ran the command ({how:?})")]
+    #[error("the attached process {how} before it ran the command")]
     Died {
         /// How.
         how: Wait,
