@@ -151,10 +151,11 @@ fn prepare(
 }
 
 /// Descriptors that are given up when a start fails, so that undoing it works even where it
-/// failed for want of descriptors.
+/// failed for want of descriptors, and when it is done: a container that runs can then be asked
+/// and stopped however few its starter was allowed.
 fn reserve() -> SysResult<Vec<OwnedFd>> {
     let null = fd::open("/dev/null", OpenFlags::PATH, 0)?;
-    let more = (0..3).map(|_| fd::dup_above(null.as_fd(), 3));
+    let more = (0..7).map(|_| fd::dup_above(null.as_fd(), 3));
     let mut all: Vec<OwnedFd> = more.collect::<SysResult<_>>()?;
     all.push(null);
     Ok(all)
@@ -197,6 +198,7 @@ impl Session<'_> {
                     return Err(failure);
                 }
             };
+            self.reserve.clear();
             self.monitor.set_state(State::Running);
             if let Some(report) = self.report.take() {
                 // The starter may be gone; the container runs all the same.
@@ -247,6 +249,9 @@ impl Session<'_> {
     }
 
     fn boot(&mut self) -> Result<(Live, ConsoleEnds), Failure> {
+        if self.reserve.is_empty() {
+            self.reserve = reserve().during(Step::Monitor)?;
+        }
         let ends = self.monitor.open_console(self.plan)?;
         self.hooks.pid = None;
         self.hooks.target = None;

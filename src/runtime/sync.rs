@@ -6,7 +6,7 @@
 //! failure travels whole ([`Failure`]), so that the parent prints the sentence the child would
 //! have printed. End of file after [`Step::Exec`] was released means that exec succeeded.
 
-use crate::sys::errno::EBADMSG;
+use crate::sys::errno::{EBADMSG, EMFILE};
 use crate::sys::error::{Result as SysResult, SysError};
 use crate::sys::unix::{self, Block, Kind};
 use crate::util::blame::{Explain, Origin};
@@ -163,7 +163,11 @@ impl Failure {
             message,
             errno: error.errno(),
             origin: error.origin().cloned(),
-            hint: error.hint(),
+            // Whatever is made at the time, this has one reason and one remedy.
+            hint: error.hint().or_else(|| {
+                let few = "too few file descriptors: ulimit -n 1024, LimitNOFILE= of a service";
+                (error.errno() == Some(EMFILE)).then(|| few.to_owned())
+            }),
         }
     }
 
