@@ -4,6 +4,7 @@
 //! It never decides when a hook runs: the start, stop, copy and destroy code calls [`run`] at the
 //! place that runtime order demands. Start reading at [`HookContext`].
 
+use crate::config::path::ROOTFS_MOUNT;
 use crate::config::{Config, HookKind, NsKind, Origin, Sourced};
 use crate::sys::SysError;
 use crate::sys::process::Wait;
@@ -79,7 +80,7 @@ impl HookContext {
         Self {
             name: name.to_owned(),
             config_file: config_file.map(Path::to_path_buf),
-            rootfs_mount: config.rootfs.mount.clone(),
+            rootfs_mount: config.rootfs.mount.clone().or_else(|| Some(ROOTFS_MOUNT.into())),
             rootfs_path: config.rootfs.path.clone(),
             console,
             console_log: config.console.logfile.clone(),

@@ -46,8 +46,10 @@ pub enum ConfigError {
         what: &'static str,
     },
     /// A file that cannot be a configuration.
-    #[error("the configuration {} is larger than 16 MiB", path.display())]
+    #[error("{}the configuration {} is larger than 16 MiB", place(origin), path.display())]
     TooLarge {
+        /// The line with `lxc.include`, if it is not the file that the caller named.
+        origin: Option<Origin>,
         /// The file.
         path: PathBuf,
     },
@@ -129,7 +131,9 @@ impl Explain for ConfigError {
             | Self::TooMany { origin, .. }
             | Self::NoEquals { origin, .. }
             | Self::NotText { origin } => Some(origin),
-            Self::UnknownKey { origin, .. } | Self::Value { origin, .. } => origin.as_ref(),
+            Self::TooLarge { origin, .. }
+            | Self::UnknownKey { origin, .. }
+            | Self::Value { origin, .. } => origin.as_ref(),
             _ => None,
         }
     }

@@ -85,7 +85,7 @@ fn top(path: &Path) -> Result<Source, ConfigError> {
     let unreadable = |cause| ConfigError::Read { path: path.to_owned(), cause };
     match open(path).map_err(unreadable)? {
         Opened::File(source) => Ok(source),
-        Opened::TooLarge => Err(ConfigError::TooLarge { path: path.to_owned() }),
+        Opened::TooLarge => Err(ConfigError::TooLarge { origin: None, path: path.to_owned() }),
         Opened::Directory => Err(unreadable(SysError::new("read", quoted(path), EISDIR))),
     }
 }
@@ -285,7 +285,10 @@ impl<'o> Loader<'o> {
                 self.stack.push(source.identity);
                 self.text(&source.bytes, &Rc::from(path), None)
             }
-            Ok(Opened::TooLarge) => return Err(ConfigError::TooLarge { path: path.to_owned() }),
+            Ok(Opened::TooLarge) => {
+                let origin = Some(origin.clone());
+                return Err(ConfigError::TooLarge { origin, path: path.to_owned() });
+            }
             Ok(Opened::Directory) => return failed(SysError::new("read", quoted(path), EISDIR)),
             Err(cause) => {
                 let Some(text) = embedded::find(path).filter(|_| cause.is(ENOENT)) else {

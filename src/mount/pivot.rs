@@ -22,9 +22,15 @@ const RAMFS_MAGIC: u64 = 0x8584_58f6;
 ///
 /// # In the child
 /// After everything that needs the host's paths. No descriptor of the old root stays open here.
-pub fn pivot(plan: &MountPlan, rm: RootMount) -> Result<(), MountError> {
+pub fn pivot(plan: &MountPlan, mut rm: RootMount) -> Result<(), MountError> {
     if plan.root.is_none() {
         return process::fchdir(rm.root.fd()).map_err(MountError::Pivot);
+    }
+    // In a chroot pivot_root would change that mount only. The namespace would keep the host's tree
+    // as its root, and whoever enters it, lxc-attach or a program inside, would stand there.
+    match sysmount::leave_chroot() {
+        Ok(root) => rm.old_root = root,
+        Err(e) => log::debug!("{e}"),
     }
     match sysmount::pivot(rm.root.fd(), rm.old_root.as_fd()) {
         Err(e) if e.is(errno::EINVAL) && on_initramfs(&rm) => move_root(&rm),

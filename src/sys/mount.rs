@@ -21,7 +21,7 @@ use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
 };
 use std::ffi::CString;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 /// Read-only (`MOUNT_ATTR_*` of linux/mount.h; these are attributes of one mount, not of the
@@ -348,6 +348,14 @@ pub(super) fn c_path(call: &'static str, path: &Path) -> Result<CString> {
     use std::os::unix::ffi::OsStrExt;
     CString::new(path.as_os_str().as_bytes())
         .map_err(|_| SysError::new(call, format!("\"{}\"", path.display()), libc::EINVAL))
+}
+
+/// Makes the root of the mount namespace the root and the working directory of this process, and
+/// gives a descriptor of it: another one than before in a chroot only.
+pub fn leave_chroot() -> Result<OwnedFd> {
+    let own = fd::open("/proc/self/ns/mnt", fd::OpenFlags::RDONLY, 0)?;
+    super::ns::setns(own.as_fd(), 0)?;
+    open_root()
 }
 
 /// A descriptor for the root of this process.

@@ -179,3 +179,26 @@ fn lxc_destroy_refuses_in_lxcs_order() {
     refused.says("refusing to remove the root file system \"/\"").says("config:1");
     assert!(!container.join("snaps").exists() && container.join("config").exists());
 }
+
+#[test]
+fn the_destroy_hook_has_lxcs_environment() {
+    let dir = Dir::new();
+    let (out, rootfs) = (dir.lxcpath().join("out"), dir.lxcpath().join("c1/rootfs"));
+    let config = format!(
+        "lxc.rootfs.path = dir:{}\nlxc.hook.destroy = sh -c 'env >{}'\n",
+        rootfs.display(),
+        out.display()
+    );
+    dir.container("c1", &config);
+    fs::create_dir(&rootfs).unwrap();
+    dir.tool("lxc-destroy", &["c1"]).ends(0);
+    let env = fs::read_to_string(out).unwrap();
+    for line in [
+        "LXC_NAME=c1",
+        &format!("LXC_CONFIG_FILE={}", dir.lxcpath().join("c1/config").display()),
+        &format!("LXC_ROOTFS_PATH={}", rootfs.display()),
+    ] {
+        assert!(env.lines().any(|have| have == line), "{line}: {env}");
+    }
+    assert!(env.contains("\nLXC_ROOTFS_MOUNT=/usr/lib/"), "{env}");
+}

@@ -33,7 +33,8 @@ fn the_binary_alone_is_enough_on_a_board() {
          [ -z \"$1\" ] || exit 0\n\
          for c in {host} {busybox}; do\n\
          env -i /lxcbox start $c\n\
-         env -i /lxcbox attach $c -- /bin/sh -c 'echo in $(hostname) $(ls -d /old /lxcbox.sh)'\n\
+         env -i /lxcbox attach $c -- \
+         /bin/sh -c 'echo in $(hostname) $(ls -d /old /lxcbox.sh /var/lib/dpkg 2>/dev/null)'\n\
          /lxcbox stop -k $c\n\
          /lxcbox destroy $c\n\
          done\n"
@@ -58,9 +59,16 @@ fn the_binary_alone_is_enough_on_a_board() {
     )
     .ok();
     assert!(m.sh(&format!("rm -r {board}/var/lib/lxc/*")).ok().is_empty());
+    let life = format!("in {host}\nin {busybox}\n");
+    // A chroot to a mount of its own: the namespace's root is the host's, and must not stay it.
+    let said = enter(
+        "mount --bind . .; cd $PWD; mount -t proc proc proc; mount --rbind /sys sys; \
+         mount --rbind /dev dev; exec chroot . /bin/sh /lxcbox.sh",
+    );
+    assert_eq!(said.ok(), life);
     let said = enter(
         "mount --bind . .; cd $PWD; mount -t proc proc proc; mount --rbind /sys sys; \
          mount --rbind /dev dev; pivot_root . old; umount -l old; exec /bin/sh /lxcbox.sh",
     );
-    assert_eq!(said.ok(), format!("in {host}\nin {busybox}\n"));
+    assert_eq!(said.ok(), life);
 }

@@ -274,6 +274,8 @@ fn includes_loops_and_limits() {
         assert!(matches!(error, ConfigError::TooMany { .. }), "{error}");
     }
     assert!(matches!(load(Path::new("/dev/zero"), &options()), Err(ConfigError::TooLarge { .. })));
+    let error = refused("\nlxc.include = /dev/zero\n").to_string();
+    assert_eq!(error, "f:2: the configuration /dev/zero is larger than 16 MiB");
 }
 
 #[test]
