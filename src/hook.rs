@@ -57,7 +57,7 @@ pub struct HookContext {
     pub version: u8,
     /// `LXC_PID`: init's pid as the host sees it, from the start-host hook on.
     pub pid: Option<i32>,
-    /// `LXC_TARGET`, for stop and post-stop.
+    /// `LXC_TARGET`, for stop and post-stop, and for what follows a reboot.
     pub target: Option<Target>,
     /// `LXC_SRC_NAME`, for clone.
     pub source_name: Option<String>,

@@ -253,8 +253,8 @@ impl Session<'_> {
             self.reserve = reserve().during(Step::Monitor)?;
         }
         let ends = self.monitor.open_console(self.plan)?;
+        // As in LXC the hooks of a boot that follows a reboot find that in LXC_TARGET.
         self.hooks.pid = None;
-        self.hooks.target = None;
         self.hooks.namespaces.clear();
         let mut ground = Ground {
             plan: self.plan,

@@ -227,6 +227,30 @@ fn hooks_run_in_order_and_are_told_what_lxc_tells() {
 }
 
 #[test]
+fn hooks_of_a_reboot_are_told_so() {
+    let m = Machine::new();
+    let c = m.container("rebooting", "lxc.net.0.type = empty\n");
+    let (script, log) = (m.dir.join("hook"), m.dir.join("log"));
+    let text = format!("#!/bin/sh\necho $3 $LXC_TARGET ${{LXC_PID:+pid}} >> {}\n", log.display());
+    fs::write(&script, text).unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut config = fs::read_to_string(m.config(&c)).unwrap();
+    for kind in ["pre-start", "start-host", "stop", "post-stop"] {
+        config.push_str(&format!("lxc.hook.{kind} = {}\n", script.display()));
+    }
+    fs::write(m.config(&c), config).unwrap();
+    m.start(&c);
+    m.lxc("stop", &["-n", &c, "-r"]).ok();
+    m.lxc("stop", &["-n", &c, "-k"]).ok();
+    assert_eq!(m.settle(), Vec::<String>::new());
+    assert_eq!(
+        fs::read_to_string(&log).unwrap(),
+        "pre-start\nstart-host pid\nstop reboot pid\npost-stop reboot pid\n\
+         pre-start reboot\nstart-host reboot pid\nstop stop pid\npost-stop stop pid\n"
+    );
+}
+
+#[test]
 fn start_hooks_run_inside_and_confined() {
     let m = Machine::new();
     let mut lines = policy(&m, "2\ndenylist\nmkdir errno 77\nmkdirat errno 77\n");
