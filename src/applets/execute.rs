@@ -1,7 +1,7 @@
 //! lxc-execute: runs one command below our own small init.
 
 use super::Applet;
-use super::start::{defined, defines, finish, go, shares, words};
+use super::start::{defined, defines, go, shares, words};
 use crate::container::Container;
 use crate::container::start::Start;
 use crate::runtime::daemon::Mode;
@@ -51,7 +51,8 @@ fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     };
     let prepared = start.prepare()?;
     prepared.warnings.iter().for_each(|warning| ctx.warn(warning));
-    match finish(ctx, go(ctx, start, prepared))? {
+    // Unlike a start, this is a failure when the container runs already: COMMAND did not.
+    match go(ctx, start, prepared)? {
         None => Ok(ExitCode::SUCCESS),
         Some(ended) => Ok(status(ended.how)),
     }

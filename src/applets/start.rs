@@ -166,7 +166,7 @@ pub(super) fn go(
 }
 
 /// Turns the end of a start into the tool's: "already running" is no failure.
-pub(super) fn finish<T: Default>(ctx: &Context, done: Result<T, StartError>) -> Result<T, Failure> {
+fn finish<T: Default>(ctx: &Context, done: Result<T, StartError>) -> Result<T, Failure> {
     match done {
         Err(StartError::Start(failure)) if failure.is_already_running() => {
             ctx.warn("Container is already running");

@@ -93,7 +93,8 @@ pub enum ConfigError {
         /// The key, made printable.
         key: String,
     },
-    /// A key that has no value to read: `lxc.include`, `lxc.hook`, `lxc.net.N`.
+    /// A key that has no value to read: `lxc.include`, `lxc.hook`, `lxc.net.N`, or one of a network
+    /// that is not there or is of another type.
     #[error("'{key}' has no value to read")]
     Unreadable {
         /// The key.

@@ -219,7 +219,7 @@ pub const CASES: &[Case] = &[
     Case {
         name: "seccomp",
         config: base!("lxc.seccomp.profile = /usr/share/lxc/config/common.seccomp"),
-        attach: &[ATTACH, attach("elevated", &["-e"]), attach("elevated-lsm", &["-e", "LSM"])],
+        attach: &[ATTACH, attach("elevated", &["-e"]), attach("elevated-lsm", &["-eLSM"])],
         ..PLAIN
     },
     Case { name: "no-new-privs", config: base!("lxc.no_new_privs = 1"), attach: ATTACHED, ..PLAIN },
@@ -378,9 +378,9 @@ pub const CASES: &[Case] = &[
         attach: &[
             ATTACH,
             attach("elevated", &["-e"]),
-            attach("elevated-cgroup", &["-e", "CGROUP"]),
-            attach("elevated-cap", &["-e", "CAP"]),
-            attach("elevated-lsm", &["-e", "LSM"]),
+            attach("elevated-cgroup", &["-eCGROUP"]),
+            attach("elevated-cap", &["-eCAP"]),
+            attach("elevated-lsm", &["-eLSM"]),
             attach("elevated-two", &["--elevated-privileges=CGROUP|CAP"]),
             attach("ids", &["-u", "1000", "-g", "1001"]),
             attach("uid", &["-u", "1000"]),

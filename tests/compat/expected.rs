@@ -175,21 +175,6 @@ pub const DIFFERENCES: &[Expected] = &[
         "the container's root owns its cgroups, as delegation is documented; LXC leaves the owner \
          and opens them to the group",
     ),
-    row(
-        "cgroup-dir",
-        "left behind compat-NAME",
-        "-",
-        "yes",
-        "LXC does not remove the directories of lxc.cgroup.dir above the container's own",
-    ),
-    row(
-        "attach-pty*",
-        "attach * status SigIgn",
-        "*0000",
-        "*300000",
-        "LXC ignores SIGTTIN and SIGTTOU while it takes the terminal and hands that on: a shell that \
-         does not set them itself can be read from in the background",
-    ),
     // What is refused.
     row(
         "init-cwd-new",
@@ -205,6 +190,80 @@ pub const DIFFERENCES: &[Expected] = &[
         "0",
         "a security context that this kernel cannot give is an error",
     ),
+    // The tools.
+    row(
+        "tools-words",
+        "* lxc-config *",
+        "*",
+        "*",
+        "lxc-config takes options as keys and complains on standard output; ours says on standard \
+         error that there is no such option. The status is the same",
+    ),
+    row(
+        "tools-words",
+        "* lxc-info --name=missing -q => stderr",
+        "silent",
+        "says something",
+        "-q is quiet; the status says it",
+    ),
+    row(
+        "tools-stopped",
+        "* lxc-ls '[' => stderr",
+        "says something",
+        "silent",
+        "what is no regular expression is told, not an empty list",
+    ),
+    row(
+        "tools-running",
+        "* lxc-wait -n $a -s STOPPED -t 1 => stderr",
+        "silent",
+        "says something",
+        "a timeout that was asked for is the status, no error",
+    ),
+    row(
+        "tools-keys",
+        "* -c 'lxc.cap.keep' => stdout",
+        "lxc.cap.keep =",
+        "lxc.cap.keep = sys_module *",
+        "LXC answers lxc.cap.keep with the list of lxc.cap.drop",
+    ),
+    row("tools-keys", "* => stdout", "* =", "* = (null)", "LXC prints a null pointer for unset"),
+    row(
+        "tools-keys",
+        "* -c 'lxc.network' => * | * -c 'lxc.utsname' => *",
+        "*",
+        "*",
+        "the keys of LXC 1 are read, so they can also be asked for",
+    ),
+    row(
+        "tools-keys",
+        "* -c 'lxc.seccomp.notify.proxy' => stdout",
+        "* = unix:/run/proxy",
+        "* = /run/proxy",
+        "what can be read can be written again",
+    ),
+    row(
+        "tools-keys",
+        "* -c 'lxc.time.offset.*' => stdout",
+        "lxc.time.offset.*0 s",
+        "lxc.time.offset.* ; ",
+        "LXC ends these two with a line break of their own, and writes the unit in two ways",
+    ),
+    row(
+        "tools-create",
+        "*config* => stdout",
+        "*lxc.net.0.flags = up ;  ; lxc.apparmor.profile*",
+        "*lxc.net.0.flags = up ; lxc.apparmor.profile*",
+        "the lines of default.conf are kept as they are, blank ones too",
+    ),
+    row(
+        "tools-create",
+        "* ls -A /var/lib/lxc * wc -l => stdout",
+        "2",
+        "4",
+        "LXC leaves the directories of a refused name and of a container with its snapshots",
+    ),
+    row("tools-create", "* ls -A /var/lib/lxc => stdout", "x y", ".x ; new-a ; x y", "the same"),
 ];
 
 /// The number of the entry that explains a difference.

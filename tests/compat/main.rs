@@ -39,6 +39,7 @@ mod expected;
 #[allow(dead_code, reason = "shared with the kernel suite, which needs more of it")]
 mod machine;
 mod reporter;
+mod tools;
 
 use std::ffi::{CStr, c_char, c_int};
 use std::path::Path;
@@ -58,6 +59,28 @@ extern "C" fn main(count: c_int, words: *const *const c_char) -> c_int {
     match args.first().map(String::as_str) {
         Some("report") => reporter::main(&args[1..]),
         _ => run(&args),
+    }
+}
+
+/// What is run under both implementations.
+enum Row {
+    Case(&'static cases::Case),
+    Scene(&'static tools::Scene),
+}
+
+impl Row {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Case(case) => case.name,
+            Self::Scene(scene) => scene.name,
+        }
+    }
+
+    fn differences(&self, print: bool) -> Vec<compare::Difference> {
+        match self {
+            Self::Case(case) => compare::case(case, print),
+            Self::Scene(scene) => tools::scene(scene, print),
+        }
     }
 }
 
@@ -84,25 +107,27 @@ fn run(args: &[String]) -> c_int {
     };
     let print = args.iter().any(|word| word == "--print");
     let wanted = |name: &str| words.is_empty() || words.iter().any(|w| name.contains(w.as_str()));
-    let chosen: Vec<&cases::Case> = cases::CASES.iter().filter(|case| wanted(case.name)).collect();
+    let cases = cases::CASES.iter().map(Row::Case);
+    let rows = tools::SCENES.iter().map(Row::Scene).chain(cases);
+    let chosen: Vec<Row> = rows.filter(|row| wanted(row.name())).collect();
 
     let (next, bad) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let used = Mutex::new(vec![0usize; expected::DIFFERENCES.len()]);
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
-                while let Some(case) = chosen.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let found = compare::case(case, print);
+                while let Some(row) = chosen.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let found = row.differences(print);
                     let mut text = String::new();
                     for difference in found {
-                        match expected::explains(case.name, &difference) {
+                        match expected::explains(row.name(), &difference) {
                             Some(entry) => used.lock().unwrap()[entry] += 1,
                             None => text.push_str(&difference.to_string()),
                         }
                     }
                     if !text.is_empty() {
                         bad.fetch_add(1, Ordering::Relaxed);
-                        println!("compat: {}: unexplained differences\n{text}", case.name);
+                        println!("compat: {}: unexplained differences\n{text}", row.name());
                     }
                 }
             });
@@ -117,6 +142,6 @@ fn run(args: &[String]) -> c_int {
             println!("compat: expected.rs explains what is no difference any more: {entry:?}");
         }
     }
-    println!("compat: {} configurations compared, {bad} faults", chosen.len());
+    println!("compat: {} rows compared, {bad} faults", chosen.len());
     c_int::from(bad != 0)
 }

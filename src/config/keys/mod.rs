@@ -345,8 +345,11 @@ pub fn get(config: &Config, key: &str) -> Result<String, ConfigError> {
             (row.access.get)(config, found.suffix(), &mut out);
         }
         Row::Net(n, row) if row.access.readable => {
-            let default = NetConfig::default();
-            (row.access.get)(config.net.get(&n).unwrap_or(&default), "", &mut out);
+            // As in LXC: no network, or one of a type that the key is not for, is no empty value.
+            let fits = |net: &&NetConfig| row.needs.is_none_or(|kind| net.kind == Some(kind));
+            let net = config.net.get(&n).filter(fits);
+            let net = net.ok_or_else(|| ConfigError::Unreadable { key: key.to_owned() })?;
+            (row.access.get)(net, "", &mut out);
             // The lists of a network end without a line break, unlike those of the container.
             if row.access.holds == Holds::Many {
                 out.pop();
