@@ -94,7 +94,10 @@ fn tool(m: &Machine, side: Side, tool: &str, args: &[&str]) -> Outcome {
 fn typed_tool(m: &Machine, side: Side, tool: &str, args: &[&str]) -> Outcome {
     let mut command = m.command("sh");
     // The command's words reach script's shell as they are: none of them has a special character.
-    command.args(["-c", "exec script -qec \"$*\" /dev/null", "sh"]);
+    // Nothing is typed, and the input never ends: script would type an end of file.
+    let fifo = m.dir.join("typed").display().to_string();
+    let line = "[ -p $0 ] || mkfifo $0; exec script -qec \"$*\" /dev/null 0<>$0";
+    command.args(["-c", line, &fifo]);
     let mut outcome = finish(m, side, command, tool, args);
     outcome.stdout = outcome.stdout.replace("\r\n", "\n");
     outcome

@@ -175,6 +175,14 @@ pub const DIFFERENCES: &[Expected] = &[
         "the container's root owns its cgroups, as delegation is documented; LXC leaves the owner \
          and opens them to the group",
     ),
+    row(
+        "attach-pty*",
+        "attach * status SigIgn",
+        "*0000",
+        "*300000",
+        "LXC ignores SIGTTIN and SIGTTOU while it takes the terminal, and hands that on to what it \
+         runs, which then is not stopped when it reads in the background",
+    ),
     // What is refused.
     row(
         "init-cwd-new",
@@ -260,10 +268,90 @@ pub const DIFFERENCES: &[Expected] = &[
         "tools-create",
         "* ls -A /var/lib/lxc * wc -l => stdout",
         "2",
-        "4",
-        "LXC leaves the directories of a refused name and of a container with its snapshots",
+        "3",
+        "a name with a dot in front is refused, because lxc-ls would never show it",
     ),
-    row("tools-create", "* ls -A /var/lib/lxc => stdout", "x y", ".x ; new-a ; x y", "the same"),
+    row("tools-create", "* ls -A /var/lib/lxc => stdout", "x y", ".x ; x y", "the same"),
+    row("tools-create", "* lxc-create -n .x -t none => status", "1", "0", "the same"),
+    row(
+        "tools-create",
+        "* lxc-create -n .x -t none => stderr",
+        "says something",
+        "silent",
+        "the same",
+    ),
+    row(
+        "tools-create",
+        "* -f /proc/none; * => status",
+        "1",
+        "0",
+        "a configuration that cannot be read is an error; LXC makes the container without it",
+    ),
+    row(
+        "tools-words",
+        "* lxc-create -n missing => * | * lxc-destroy -n missing => *",
+        "*",
+        "*",
+        "without -t, lxc-create takes the template `host`: the container is made, and lxc-destroy \
+         finds it",
+    ),
+    row(
+        "tools-words",
+        "* lxc-ls -n '' => * | * lxc-stop -n '' => status",
+        "*",
+        "*",
+        "an empty name is an error of its own for every tool",
+    ),
+    row(
+        "tools-stopped",
+        "* -l BOGUS => *",
+        "*",
+        "*",
+        "a log level that is none is an error; LXC goes on without a log",
+    ),
+    row(
+        "tools-stopped",
+        "* lxc-wait -n $a -s '' => *",
+        "*",
+        "*",
+        "no state at all is an error; LXC waits for it, for ever",
+    ),
+    row(
+        "tools-stopped",
+        "* lxc-wait -n $a -s STOPPED -t x => *",
+        "*",
+        "*",
+        "LXC reads what is no number as 0",
+    ),
+    row(
+        "tools-running",
+        "* lxc-wait -n $a -s STOPPED -t 0 => status",
+        "1",
+        "124",
+        "a timeout of 0 asks once; LXC 5.0.2 waits for ever",
+    ),
+    row(
+        "tools-running",
+        "* lxc-attach -n $a -v bogus -- true => *",
+        "*",
+        "*",
+        "-v without a value is an error; LXC leaves it out",
+    ),
+    row(
+        "tools-stopped",
+        "* lxc-execute -n $a -- /missing => stderr | * lxc-execute -n $a -- /etc/passwd => stderr | \
+         * lxc-execute -n $a -- pwd => stderr",
+        "says something",
+        "silent",
+        "why the command could not be run is said; the status (255) is the same",
+    ),
+    row(
+        "tools-stopped",
+        "* lxc-execute -n $a => *",
+        "*",
+        "*",
+        "without a command ours says so; LXC crashes",
+    ),
 ];
 
 /// The number of the entry that explains a difference.

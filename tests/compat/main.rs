@@ -91,11 +91,12 @@ fn run(args: &[String]) -> c_int {
         return c_int::from(std::env::var_os("LXCBOX_TEST_NO_SKIPS").is_some());
     }
     let mut words = Vec::new();
-    let mut threads = 2;
+    // Most of a row is waiting.
+    let mut threads = 4;
     let mut options = args.iter();
     while let Some(word) = options.next() {
         match word.as_str() {
-            "--test-threads" => threads = options.next().and_then(|n| n.parse().ok()).unwrap_or(2),
+            "--test-threads" => threads = options.next().and_then(|n| n.parse().ok()).unwrap_or(4),
             word if word.starts_with('-') => {}
             word => words.push(word.to_string()),
         }
