@@ -33,6 +33,27 @@ endif
 STATIC_FLAGS = -C target-feature=+crt-static -C relocation-model=static
 TARGET_VAR := CARGO_TARGET_$(shell echo $(TARGET) | tr 'a-z-' 'A-Z_')_RUSTFLAGS
 BUILD  = $(TARGET_VAR)="$(STATIC_FLAGS)" $(CARGO)
+
+# What makes the release small; each part is left out where its tool is missing, and the binary is
+# larger then but the same. Machine code that repeats becomes a function; Rust's own lld drops the
+# unwinding tables (release.ld) and folds functions that are equal.
+SYSROOT := $(shell rustc --print sysroot)
+LLD_DIR := $(patsubst %/,%,$(dir $(wildcard $(SYSROOT)/lib/rustlib/$(HOST)/bin/gcc-ld/ld.lld)))
+SMALL_FLAGS = -C llvm-args=-enable-machine-outliner=always
+ifneq ($(LLD_DIR),)
+SMALL_FLAGS += -C link-arg=-fuse-ld=lld -C link-arg=-B$(LLD_DIR) -C link-arg=-Wl,--icf=all \
+	-C link-arg=-Wl,-T,$(CURDIR)/release.ld
+endif
+# The standard library built for size and without the reader of debug information that it carries
+# for back traces: needs the rust-src component. The stable compiler does it when it is told that
+# it may. SMALL_STD=no or yes instead of trying.
+STD_FLAGS  = -Zbuild-std=std,panic_abort -Zbuild-std-features=optimize_for_size
+SMALL_STD ?= $(shell RUSTC_BOOTSTRAP=1 $(CARGO) fetch -q --target $(TARGET) -Zbuild-std=std \
+	>/dev/null 2>&1 && echo yes)
+# $(call release,SUBCOMMAND): cargo's, with all that.
+release = $(if $(filter yes,$(SMALL_STD)),RUSTC_BOOTSTRAP=1) \
+	$(TARGET_VAR)="$(STATIC_FLAGS) $(SMALL_FLAGS)" \
+	$(CARGO) $(1) --target $(TARGET) $(if $(filter yes,$(SMALL_STD)),$(STD_FLAGS))
 OUT    = $(or $(CARGO_TARGET_DIR),target)
 BINARY = $(OUT)/$(TARGET)/release/lxcbox
 
@@ -62,8 +83,11 @@ define install_packages
 	--no-install-recommends $$missing >/dev/null; }
 endef
 
+# The component is no package; without it, or without rustup, the binary is larger.
 packages-build:
 	$(call install_packages,$(BUILD_PACKAGES))
+	@[ -d $(SYSROOT)/lib/rustlib/src ] || ! command -v rustup >/dev/null \
+		|| rustup -q component add rust-src || true
 packages-demo:
 	$(call install_packages,$(DEMO_PACKAGES))
 packages-test:
@@ -74,12 +98,12 @@ packages-fuzz:
 	$(call install_packages,$(FUZZ_PACKAGES))
 
 build: packages-build
-	$(BUILD) build --release --target $(TARGET)
+	$(call release,build --release)
 
 demo: packages-demo build
 	$(SUDO) tests/demo.sh $(BINARY)
 
-test: packages-build packages-test check kernel compat glibc
+test: packages-build packages-test check kernel compat glibc size
 
 check: packages-build
 	$(CARGO) fmt --check
@@ -104,8 +128,13 @@ endif
 size: build
 	tests/size.sh $(BINARY)
 
+# Cargo gives a benchmark a binary of its own and unwinding; ours is put into its place.
+BENCH_OUT = $(abspath $(OUT))/bench/$(TARGET)/release
+
 bench: packages-bench build
-	$(BUILD) bench --target $(TARGET) --bench bench -- $(CASES)
+	$(BUILD) bench --target $(TARGET) --bench bench --no-run --target-dir $(OUT)/bench
+	cp --remove-destination $(BINARY) $(BENCH_OUT)/lxcbox
+	$$(ls -t $(BENCH_OUT)/deps/bench-* | grep -v '\.d$$' | head -n 1) $(CASES)
 
 # Coverage-guided fuzzing of every parser. The stable compiler does it when it is told that it may,
 # with the address sanitizer where Rust ships one for the target. Inputs that were found stay in
