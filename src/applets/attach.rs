@@ -9,10 +9,9 @@ use crate::runtime::attach::{self, AttachError, Attachment, Elevated, EnvRules, 
 use crate::sys::errno;
 use crate::sys::prctl::Personality;
 use crate::ui::args::{self, flag, get, get_text, rest, shared};
+use crate::ui::command::{ArgMatches, Command};
 use crate::ui::{Context, Failure};
-use clap::builder::OsStringValueParser;
-use clap::{Arg, ArgAction, ArgMatches, Command};
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -23,20 +22,12 @@ pub const APPLET: Applet =
 
 fn command() -> Command {
     let option = |id, short, name| args::value(id, id, name).short(short);
-    let several = |id, name| {
-        Arg::new(id)
-            .long(id)
-            .value_name(name)
-            .value_parser(OsStringValueParser::new())
-            .action(ArgAction::Append)
-    };
+    let several = |id, name| args::value(id, id, name);
     shared(
         Command::new(APPLET.name)
             .arg(
                 option("elevated-privileges", 'e', "CAP|CGROUP|LSM")
-                    .num_args(0..=1)
-                    .require_equals(true)
-                    .default_missing_value("CAP|CGROUP|LSM")
+                    .optional("CAP|CGROUP|LSM")
                     .help("leave off these restrictions of the container; without a list: all"),
             )
             .arg(option("arch", 'a', "ARCH").help("pretend to be on this architecture"))
@@ -140,10 +131,10 @@ fn options(ctx: &Context, matches: &ArgMatches) -> Result<Options, Failure> {
 }
 
 fn env_rules(ctx: &Context, matches: &ArgMatches) -> Result<EnvRules, Failure> {
-    let many = |id| matches.get_many::<OsString>(id).into_iter().flatten();
+    let many = |id| matches.get_many(id);
     let mut rules = EnvRules {
         clear: matches.get_flag("clear-env") && !matches.get_flag("keep-env"),
-        keep: many("keep-var").cloned().collect(),
+        keep: many("keep-var").map(OsStr::to_os_string).collect(),
         set: Vec::new(),
     };
     for pair in many("set-var") {

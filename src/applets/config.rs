@@ -3,8 +3,8 @@
 use super::Applet;
 use crate::config::path::SYSTEM_KEYS;
 use crate::ui::args::{flag, rest};
+use crate::ui::command::{ArgMatches, Command};
 use crate::ui::{Context, Failure, out};
-use clap::{ArgMatches, Command};
 use std::process::ExitCode;
 
 /// The registry's entry.

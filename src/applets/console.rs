@@ -4,8 +4,8 @@ use super::Applet;
 use crate::container::Container;
 use crate::container::console::{self, End};
 use crate::ui::args::{get_text, shared, value};
+use crate::ui::command::{ArgMatches, Command};
 use crate::ui::{Context, Failure, report};
-use clap::{ArgMatches, Command};
 use std::process::ExitCode;
 
 /// The registry's entry.

@@ -5,8 +5,8 @@ use crate::container::Container;
 use crate::container::create::{self, CreateError, Request};
 use crate::container::template::Template;
 use crate::ui::args::{flag, get, get_text, rest, shared, value};
+use crate::ui::command::{ArgMatches, Command};
 use crate::ui::{Context, Failure, help, report};
-use clap::{ArgMatches, Command};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -101,7 +101,7 @@ fn with_status(error: CreateError) -> Failure {
 }
 
 fn help_with_template(asked: Option<&str>) -> Result<ExitCode, Failure> {
-    report::stderr_text(&help::help(&command().name(APPLET.name), APPLET.about));
+    report::stderr_text(&help::help(&command(), APPLET.about));
     if let Some(template) = asked.filter(|name| *name != "none") {
         report::stderr_text("\n");
         Template::find(template)?.show_help()?;

@@ -4,8 +4,8 @@ use super::Applet;
 use crate::container::Container;
 use crate::container::destroy::{self, Options};
 use crate::ui::args::{flag, shared};
+use crate::ui::command::{ArgMatches, Command};
 use crate::ui::{Context, Failure};
-use clap::{ArgMatches, Command};
 use std::process::ExitCode;
 
 /// The registry's entry.

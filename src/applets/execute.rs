@@ -8,8 +8,8 @@ use crate::runtime::daemon::Mode;
 use crate::sys::process::{self, Wait};
 use crate::sys::sealed;
 use crate::ui::args::{flag, get_text, rest, shared, value};
+use crate::ui::command::{ArgMatches, Command};
 use crate::ui::{Context, Failure};
-use clap::{ArgMatches, Command};
 use std::process::ExitCode;
 
 /// The registry's entry.

@@ -3,8 +3,8 @@
 use super::Applet;
 use crate::container::{Container, power};
 use crate::ui::args::shared;
+use crate::ui::command::{ArgMatches, Command};
 use crate::ui::{Context, Failure};
-use clap::{ArgMatches, Command};
 use std::process::ExitCode;
 
 /// The registry's entry.

@@ -6,10 +6,9 @@ use crate::config::keys::Options;
 use crate::container::Container;
 use crate::container::info::{self, LinkUse, Meter, State, Usage};
 use crate::ui::args::{Format, flag, format, get_format, shared, value};
+use crate::ui::command::{ArgMatches, Command};
 use crate::ui::json::Value;
 use crate::ui::{Context, Failure, out, size};
-use clap::{ArgAction, ArgMatches, Command};
-use std::ffi::OsString;
 use std::process::ExitCode;
 
 /// The registry's entry.
@@ -26,7 +25,6 @@ fn command() -> Command {
             .arg(
                 value("config", "config", "KEY")
                     .short('c')
-                    .action(ArgAction::Append)
                     .help("the value of a key of its configuration; repeatable"),
             )
             .arg(flag("ips", "ips").short('i').help("its addresses"))
@@ -54,7 +52,7 @@ impl Asked {
     fn new(matches: &ArgMatches) -> Self {
         let [state, pid, ips, stats] =
             ["state", "pid", "ips", "stats"].map(|id| matches.get_flag(id));
-        let keys = matches.get_many::<OsString>("config").into_iter().flatten();
+        let keys = matches.get_many("config");
         let keys: Vec<String> = keys.map(|key| key.to_string_lossy().into_owned()).collect();
         let all = !(state || pid || ips || stats) && keys.is_empty();
         let human = !matches.get_flag("no-humanize");

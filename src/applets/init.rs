@@ -3,8 +3,8 @@
 use super::Applet;
 use crate::runtime::init;
 use crate::ui::args::{flag, rest, shared_unnamed};
+use crate::ui::command::{ArgMatches, Command};
 use crate::ui::{Context, Failure};
-use clap::{ArgMatches, Command};
 use std::process::ExitCode;
 
 /// The registry's entry.

@@ -6,11 +6,11 @@ use crate::container::survey::{self, Found, Scope, Wanted};
 use crate::ui::args::{
     Format, flag, format, get, get_format, get_text, rest, shared_unnamed, value,
 };
+use crate::ui::command::{ArgMatches, Command};
 use crate::ui::json::Value;
 use crate::ui::table::{Align, Column, Table, width};
 use crate::ui::{Context, Failure, out, size};
 use crate::util::ere::Ere;
-use clap::{ArgMatches, Command};
 use std::process::ExitCode;
 
 /// The registry's entry.
@@ -37,9 +37,7 @@ fn command() -> Command {
             .arg(flag("defined", "defined").help("only containers that have a configuration"))
             .arg(
                 value("nesting", "nesting", "N")
-                    .num_args(0..=1)
-                    .require_equals(true)
-                    .default_missing_value("5")
+                    .optional("5")
                     .help("also the containers in running containers, N levels deep (default 5)"),
             )
             .arg(

@@ -13,9 +13,9 @@ pub struct Applet {
     pub about: &'static str,
     /// Its options. [`crate::ui::args::shared`] or [`crate::ui::args::shared_unnamed`] adds the
     /// common ones; a command without either takes none of them (lxc-config).
-    pub command: fn() -> clap::Command,
+    pub command: fn() -> crate::ui::command::Command,
     /// What it does. The status is what LXC's tool of the same name would have returned.
-    pub run: fn(&Context, &clap::ArgMatches) -> Result<ExitCode, Failure>,
+    pub run: fn(&Context, &crate::ui::command::ArgMatches) -> Result<ExitCode, Failure>,
 }
 
 /// Declares the modules and the table. The file `x.rs` exports `pub const APPLET: Applet`.
@@ -53,7 +53,11 @@ impl Applet {
 }
 
 /// The whole number of an option such as `--timeout`.
-fn seconds(ctx: &Context, matches: &clap::ArgMatches, id: &str) -> Result<Option<i64>, Failure> {
+fn seconds(
+    ctx: &Context,
+    matches: &crate::ui::command::ArgMatches,
+    id: &str,
+) -> Result<Option<i64>, Failure> {
     let Some(text) = crate::ui::args::get_text(ctx, matches, id)? else { return Ok(None) };
     let wrong = || Failure::usage(ctx.prog, format!("--{id}: \"{text}\" is not a number"));
     text.parse().map(Some).map_err(|_| wrong())

@@ -10,8 +10,8 @@ use crate::runtime::daemon::Mode;
 use crate::runtime::supervise::Ended;
 use crate::sys::sealed;
 use crate::ui::args::{flag, get, get_text, rest, shared, value};
+use crate::ui::command::{Arg, ArgMatches, Command};
 use crate::ui::{Context, Failure, out};
-use clap::{Arg, ArgAction, ArgMatches, Command};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -69,7 +69,6 @@ pub(super) fn defines(command: Command) -> Command {
     command.arg(
         value("define", "define", "KEY=VALUE")
             .short('s')
-            .action(ArgAction::Append)
             .help("set a configuration key for this start; may be repeated"),
     )
 }
@@ -90,7 +89,7 @@ pub(super) fn defined(
     matches: &ArgMatches,
 ) -> Result<Vec<(String, &'static str)>, Failure> {
     let mut all = Vec::new();
-    for text in matches.get_many::<std::ffi::OsString>("define").into_iter().flatten() {
+    for text in matches.get_many("define") {
         let text = text.to_str().ok_or_else(|| Failure::new("--define wants text"))?;
         all.push((text.to_string(), "--define"));
     }

@@ -5,8 +5,8 @@ use crate::container::Container;
 use crate::container::info::{self, State};
 use crate::container::power::{self, Asked, Patience, PowerError, Request};
 use crate::ui::args::{flag, shared, value};
+use crate::ui::command::{ArgMatches, Command};
 use crate::ui::{Context, Failure, out, report};
-use clap::{ArgMatches, Command};
 use std::process::ExitCode;
 use std::time::Duration;
 

@@ -5,8 +5,8 @@ use crate::container::Container;
 use crate::container::info::State;
 use crate::container::power::{self, Patience};
 use crate::ui::args::{get_text, shared, value};
+use crate::ui::command::{ArgMatches, Command};
 use crate::ui::{Context, Failure};
-use clap::{ArgMatches, Command};
 use std::process::ExitCode;
 
 /// The registry's entry.

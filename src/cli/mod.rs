@@ -8,7 +8,8 @@ pub mod getopt;
 mod multicall;
 
 use crate::applets::Applet;
-use crate::ui::args::{self, Context, Invocation, id};
+use crate::ui::args::{self, Context, Invocation};
+use crate::ui::command::Command;
 use crate::ui::{Failure, help, out, report};
 use getopt::Parsed;
 use std::ffi::OsString;
@@ -26,8 +27,8 @@ pub fn main() -> ExitCode {
 fn run(applet: &'static Applet, words: &[OsString]) -> ExitCode {
     let command = command_of(applet);
     let order = getopt::order_from(std::env::var_os("POSIXLY_CORRECT").as_deref());
-    let canonical = match getopt::parse(&command, words, order) {
-        Ok(Parsed::Run(canonical)) => canonical,
+    let matches = match getopt::parse(&command, words, order) {
+        Ok(Parsed::Run(matches)) => matches,
         Ok(Parsed::Help) => return help_text(applet, &command, ExitCode::SUCCESS),
         Ok(Parsed::HelpFailing) => return help_text(applet, &command, ExitCode::FAILURE),
         Ok(Parsed::Usage) => {
@@ -39,61 +40,19 @@ fn run(applet: &'static Applet, words: &[OsString]) -> ExitCode {
         }
         Err(e) => return finish(applet, None, Err(Failure::usage(applet.name, e.to_string()))),
     };
-    let ctx = match context(applet, command, canonical) {
+    let default_lxcpath = || Ok(crate::container::system()?.lxcpath());
+    let invocation = Invocation { prog: applet.name, default_lxcpath: &default_lxcpath };
+    let ctx = match args::context(&invocation, &command, &matches) {
         Ok(ctx) => ctx,
         Err(failure) => return finish(applet, None, Err(failure)),
     };
-    let (ctx, matches) = ctx;
     let result = start_log(&ctx).and_then(|()| (applet.run)(&ctx, &matches));
     finish(applet, Some(&ctx), result)
 }
 
-/// The applet's command as clap sees it: nothing of clap's own.
-pub fn command_of(applet: &Applet) -> clap::Command {
-    let mut command = (applet.command)()
-        .name(applet.name)
-        .no_binary_name(true)
-        .disable_help_flag(true)
-        .disable_version_flag(true)
-        .disable_help_subcommand(true)
-        .mut_args(last_one_counts);
-    if !command.get_arguments().any(|arg| arg.get_id() == id::REST) {
-        command = command.arg(args::rest("ARG").hide(true));
-    }
-    command
-}
-
-/// As getopt has it: an option may be repeated.
-fn last_one_counts(arg: clap::Arg) -> clap::Arg {
-    match arg.get_action() {
-        clap::ArgAction::Set | clap::ArgAction::SetTrue if !arg.is_positional() => {
-            let id = arg.get_id().clone();
-            arg.overrides_with(id)
-        }
-        _ => arg,
-    }
-}
-
-fn context(
-    applet: &'static Applet,
-    command: clap::Command,
-    canonical: Vec<OsString>,
-) -> Result<(Context, clap::ArgMatches), Failure> {
-    let mut command = command;
-    let matches = command
-        .try_get_matches_from_mut(canonical)
-        .map_err(|e| Failure::usage(applet.name, clap_sentence(&e)))?;
-    let default_lxcpath = || Ok(crate::container::system()?.lxcpath());
-    let invocation = Invocation { prog: applet.name, default_lxcpath: &default_lxcpath };
-    let ctx = args::context(&invocation, &command, &matches)?;
-    Ok((ctx, matches))
-}
-
-/// What is left for clap to complain of is values outside of a declared set.
-fn clap_sentence(error: &clap::Error) -> String {
-    let text = error.to_string();
-    let first = text.lines().next().unwrap_or_default();
-    first.strip_prefix("error: ").unwrap_or(first).replace('\'', "\"")
+/// What the applet declares.
+pub fn command_of(applet: &Applet) -> Command {
+    (applet.command)()
 }
 
 fn start_log(ctx: &Context) -> Result<(), Failure> {
@@ -112,7 +71,7 @@ fn start_log(ctx: &Context) -> Result<(), Failure> {
     Ok(())
 }
 
-fn help_text(applet: &Applet, command: &clap::Command, status: ExitCode) -> ExitCode {
+fn help_text(applet: &Applet, command: &Command, status: ExitCode) -> ExitCode {
     report::stderr_text(&help::help(command, applet.about));
     status
 }

@@ -1,17 +1,17 @@
 //! The options that every tool shares, and what they mean: one place.
 //!
-//! An applet declares its options with clap and passes the command through [`shared`] (a
-//! container's name is needed) or [`shared_unnamed`]. `cli` turns the command line into clap's
-//! matches by GNU's rules and those into a [`Context`].
+//! An applet declares its options and passes the command through [`shared`] (a container's name
+//! is needed) or [`shared_unnamed`]. `cli` turns the command line into matches by GNU's rules and
+//! those into a [`Context`].
 
+use super::command::{Arg, ArgMatches, Command, Takes};
 use super::report::{self, Failure};
 use crate::util::blame::Explain;
-use clap::{Arg, ArgAction, ArgMatches, Command, builder::OsStringValueParser};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-/// Ids of the arguments of this file. Those starting with `@` never reach clap: the option
-/// parser of `cli` acts on them.
+/// Ids of the arguments of this file. On those starting with `@` the option parser of `cli` acts
+/// at once.
 pub mod id {
     #![allow(missing_docs, reason = "each is the option of the same name")]
     pub const NAME: &str = "name";
@@ -29,9 +29,6 @@ pub mod id {
     pub const VERSION: &str = "@version";
 }
 
-/// The heading of the shared options in help texts.
-pub const COMMON_HEADING: &str = "Common options";
-
 /// Adds the shared options to a tool that works on one container: its name comes from `-n` or
 /// is the first argument that is no option.
 pub fn shared(command: Command) -> Command {
@@ -43,55 +40,41 @@ pub fn shared_unnamed(command: Command) -> Command {
     add(command, id::NAME_OPTIONAL, "name of the container")
 }
 
-fn add(command: Command, name: &'static str, name_help: &'static str) -> Command {
-    let has_rcfile = command.get_arguments().any(|arg| arg.get_id() == id::RCFILE);
-    let has_help = command.get_arguments().any(|arg| arg.get_long() == Some("help"));
-    let mut command = command
-        .next_help_heading(COMMON_HEADING)
-        .arg(value(name, "name", "NAME").short('n').help(name_help))
-        .arg(
-            // Counted, to tell the user that the second one would have been ignored.
-            value(id::LXCPATH, "lxcpath", "PATH")
-                .short('P')
-                .action(ArgAction::Append)
-                .help("directory of the containers"),
-        );
+fn add(mut command: Command, name: &'static str, name_help: &'static str) -> Command {
+    let has_rcfile = command.find(id::RCFILE).is_some();
+    let has_help = command.args.iter().any(|arg| arg.long == Some("help"));
+    let mut common = |arg: Arg| command.args.push(Arg { common: true, ..arg });
+    common(value(name, "name", "NAME").short('n').help(name_help));
+    common(value(id::LXCPATH, "lxcpath", "PATH").short('P').help("directory of the containers"));
     if !has_rcfile {
-        command = command
-            .arg(value(id::RCFILE, "rcfile", "FILE").help("load FILE instead of the config"));
+        common(value(id::RCFILE, "rcfile", "FILE").help("load FILE instead of the config"));
     }
-    command = command
-        .arg(
-            value(id::LOGFILE, "logfile", "FILE")
-                .short('o')
-                .help("write a log to FILE; without -l: errors only"),
-        )
-        .arg(value(id::LOGPRIORITY, "logpriority", "LEVEL").short('l').help(
-            "trace, debug, info, notice, warn, error, crit, alert or fatal; \
-             without -o the default log file is written",
-        ))
-        .arg(flag(id::QUIET, "quiet").short('q').help("no messages on standard error"));
+    common(
+        value(id::LOGFILE, "logfile", "FILE")
+            .short('o')
+            .help("write a log to FILE; without -l: errors only"),
+    );
+    common(value(id::LOGPRIORITY, "logpriority", "LEVEL").short('l').help(
+        "trace, debug, info, notice, warn, error, crit, alert or fatal; \
+         without -o the default log file is written",
+    ));
+    common(flag(id::QUIET, "quiet").short('q').help("no messages on standard error"));
     if !has_help {
-        command = command.arg(flag(id::HELP, "help").short('h').help("print this text and exit"));
+        common(flag(id::HELP, "help").short('h').help("print this text and exit"));
     }
+    common(flag(id::USAGE, "usage").help("print the options in short and exit"));
+    common(flag(id::VERSION, "version").help("print the version and exit"));
     command
-        .arg(flag(id::USAGE, "usage").help("print the options in short and exit"))
-        .arg(flag(id::VERSION, "version").help("print the version and exit"))
 }
 
-/// An option with a value of any bytes. The last one given counts (`cli` sees to it), unless its
-/// action is set to append.
+/// An option with a value of any bytes.
 pub fn value(id: &'static str, long: &'static str, name: &'static str) -> Arg {
-    Arg::new(id)
-        .long(long)
-        .value_name(name)
-        .value_parser(OsStringValueParser::new())
-        .action(ArgAction::Set)
+    Arg { long: Some(long), value_name: name, ..Arg::new(id, Takes::Value) }
 }
 
 /// An option that is there or not. Given twice it is the same as once.
 pub fn flag(id: &'static str, long: &'static str) -> Arg {
-    Arg::new(id).long(long).action(ArgAction::SetTrue)
+    Arg { long: Some(long), ..Arg::new(id, Takes::Nothing) }
 }
 
 /// `--format text|json`.
@@ -121,11 +104,7 @@ pub fn get_format(ctx: &Context, matches: &ArgMatches) -> Result<Format, Failure
 
 /// The arguments after the options, shown as `NAME` in help texts: a command to run.
 pub fn rest(name: &'static str) -> Arg {
-    Arg::new(id::REST)
-        .value_name(name)
-        .value_parser(OsStringValueParser::new())
-        .num_args(0..)
-        .allow_hyphen_values(true)
+    Arg { value_name: name, ..Arg::new(id::REST, Takes::Value) }
 }
 
 /// What the shared options say. Handed to every applet.
@@ -192,7 +171,7 @@ impl Context {
     }
 }
 
-/// What an option parser needs beside clap's matches.
+/// What the options mean depends on this beside the matches.
 pub struct Invocation<'a> {
     /// The tool's name in messages.
     pub prog: &'static str,
@@ -210,9 +189,9 @@ pub fn context(
     matches: &ArgMatches,
 ) -> Result<Context, Failure> {
     let prog = inv.prog;
-    let named = has(command, id::NAME);
-    let unnamed = has(command, id::NAME_OPTIONAL);
-    let mut rest: Vec<OsString> = get_many(command, matches, id::REST);
+    let named = command.find(id::NAME).is_some();
+    let unnamed = command.find(id::NAME_OPTIONAL).is_some();
+    let mut rest = matches.rest.clone();
     let mut ctx = Context {
         prog,
         container: None,
@@ -234,7 +213,8 @@ pub fn context(
                 Failure::usage(prog, format!("unknown log priority {}", quoted(level)))
             })?);
         }
-        let mut paths = get_many(command, matches, id::LXCPATH).into_iter();
+        // Several, to tell the user that the second one would have been ignored.
+        let mut paths = matches.get_many(id::LXCPATH);
         match paths.next() {
             Some(path) => {
                 ctx.lxcpath = strip_slashes(path)
@@ -264,32 +244,23 @@ pub fn context(
             ctx.container = Some(text.to_owned());
         }
         // A tool that handles -h itself is asked for nothing else.
-        None if named && has(command, "help") && matches.get_flag("help") => {}
+        None if named && command.find("help").is_some() && matches.get_flag("help") => {}
         None if named => {
             return Err(Failure::usage(prog, "no container name specified"));
         }
         None => {}
     }
     // LXC's tools ignore what they do not understand here; `lxc-stop a b` then stops only a.
-    if let (false, Some(extra)) = (has_visible_rest(command), rest.first()) {
+    if let (None, Some(extra)) = (command.find(id::REST), rest.first()) {
         return Err(Failure::usage(prog, format!("unexpected argument {}", quoted(extra))));
     }
     ctx.rest = rest;
     Ok(ctx)
 }
 
-fn has(command: &Command, id: &str) -> bool {
-    command.get_arguments().any(|arg| arg.get_id() == id)
-}
-
-/// True if the applet itself declared [`rest`]; `cli` adds a hidden one to those that did not.
-fn has_visible_rest(command: &Command) -> bool {
-    command.get_arguments().any(|arg| arg.get_id() == id::REST && !arg.is_hide_set())
-}
-
 /// The value of an option declared with [`value`].
 pub fn get<'a>(matches: &'a ArgMatches, id: &str) -> Option<&'a OsStr> {
-    matches.get_one::<OsString>(id).map(OsString::as_os_str)
+    matches.get(id)
 }
 
 /// The value of an option declared with [`value`], which must be UTF-8.
@@ -306,20 +277,13 @@ pub fn get_text<'a>(
     }
 }
 
-fn get_many(command: &Command, matches: &ArgMatches, id: &str) -> Vec<OsString> {
-    if !has(command, id) {
-        return Vec::new();
-    }
-    matches.get_many::<OsString>(id).into_iter().flatten().cloned().collect()
-}
-
 /// `"value"` for messages; bytes that are no UTF-8 are shown replaced.
 pub fn quoted(value: &OsStr) -> String {
     format!("\"{}\"", value.to_string_lossy())
 }
 
 /// Trailing slashes removed as LXC does: they would change the command socket's name.
-fn strip_slashes(path: OsString) -> Option<PathBuf> {
+fn strip_slashes(path: &OsStr) -> Option<PathBuf> {
     use std::os::unix::ffi::{OsStrExt, OsStringExt};
     let mut bytes = path.as_bytes();
     if bytes.is_empty() {

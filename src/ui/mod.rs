@@ -2,6 +2,7 @@
 //! a failure, columns, sizes, JSON. The only place that writes to standard output and error.
 
 pub mod args;
+pub mod command;
 pub mod help;
 pub mod json;
 pub mod out;

@@ -32,7 +32,6 @@ const SIDEWAYS: &[(&str, &str)] = &[("storage", "mount"), ("storage", "idmap"), 
 const HOMES: &[(&str, &[&str])] = &[
     ("rustix", &["sys"]),
     ("libc", &["sys"]),
-    ("clap", &["cli", "applets", "ui"]),
     ("seccompiler", &["seccomp"]),
     ("syscalls", &["seccomp"]),
 ];

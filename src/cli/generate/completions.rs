@@ -4,7 +4,7 @@
 use super::{File, Opt, Tool, tools};
 use crate::config::keys;
 use crate::control::state::State;
-use crate::ui::help::Takes;
+use crate::ui::command::Takes;
 use std::fmt::Write as _;
 
 /// Options of the binary itself.

@@ -3,7 +3,7 @@
 use super::{File, Opt, Tool, tools};
 use crate::config::keys;
 use crate::config::path::SYSTEM_KEYS;
-use crate::ui::help::Takes;
+use crate::ui::command::Takes;
 use std::fmt::Write as _;
 
 pub(super) fn pages() -> Vec<File> {

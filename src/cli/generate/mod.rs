@@ -8,7 +8,8 @@ use super::command_of;
 use crate::applets;
 use crate::sys::{SysError, dirs};
 use crate::ui::Failure;
-use crate::ui::help::{self, Takes};
+use crate::ui::command::Takes;
+use crate::ui::help;
 use crate::util::blame::Explain;
 use std::path::{Path, PathBuf};
 
@@ -72,20 +73,20 @@ fn tools() -> Vec<Tool> {
         .map(|applet| {
             let command = command_of(applet);
             let options = help::options(&command).map(|arg| Opt {
-                short: arg.get_short(),
-                long: arg.get_long().map(str::to_owned),
-                takes: help::takes(arg),
-                value: help::value_name(arg).to_owned(),
-                help: help::option_help(arg),
-                common: arg.get_help_heading() == Some(crate::ui::args::COMMON_HEADING),
+                short: arg.short,
+                long: arg.long.map(str::to_owned),
+                takes: arg.takes,
+                value: arg.value_name.to_owned(),
+                help: arg.help.clone().into_owned(),
+                common: arg.common,
             });
             Tool {
                 name: applet.name,
                 about: applet.about,
                 synopsis: help::synopsis(&command),
                 options: options.collect(),
-                notes: command.get_after_help().map(ToString::to_string).unwrap_or_default(),
-                named: command.get_arguments().any(|arg| arg.get_id() == crate::ui::args::id::NAME),
+                notes: command.notes.to_owned(),
+                named: command.find(crate::ui::args::id::NAME).is_some(),
             }
         })
         .collect()
