@@ -5,9 +5,9 @@ use crate::hostnet::status::{Status, survey};
 use crate::hostnet::{self, Settings, Stopped, VARIABLES, Wanted, doctor};
 use crate::net::rtnl::Rtnl;
 use crate::ui::args::{Format, format, get_format, rest, shared_unnamed};
+use crate::ui::command::{ArgMatches, Command};
 use crate::ui::json::Value;
 use crate::ui::{Context, Failure, out};
-use clap::{ArgMatches, Command};
 use std::fmt::Write as _;
 use std::process::ExitCode;
 

@@ -84,13 +84,13 @@ pub struct Command {
     /// In the order of the help text.
     pub args: Vec<Arg>,
     /// What the help text says after the options.
-    pub notes: &'static str,
+    pub notes: Cow<'static, str>,
 }
 
 impl Command {
     /// A tool without options.
     pub fn new(name: &'static str) -> Self {
-        Self { name, args: Vec::new(), notes: "" }
+        Self { name, args: Vec::new(), notes: Cow::Borrowed("") }
     }
 
     /// Declares one more.
@@ -100,8 +100,8 @@ impl Command {
     }
 
     /// What the help text says after the options.
-    pub fn after_help(mut self, notes: &'static str) -> Self {
-        self.notes = notes;
+    pub fn after_help(mut self, notes: impl Into<Cow<'static, str>>) -> Self {
+        self.notes = notes.into();
         self
     }
 

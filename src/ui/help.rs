@@ -50,7 +50,7 @@ pub fn help(command: &Command, about: &str) -> String {
     section(&mut text, "Options", &own);
     section(&mut text, "Common options", &common);
     if !command.notes.is_empty() {
-        text.extend(["\n", command.notes, "\n"]);
+        text.extend(["\n", &*command.notes, "\n"]);
     }
     text
 }

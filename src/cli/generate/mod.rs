@@ -85,8 +85,8 @@ fn tools() -> Vec<Tool> {
                 about: applet.about,
                 synopsis: help::synopsis(&command),
                 options: options.collect(),
-                notes: command.notes.to_owned(),
                 named: command.find(crate::ui::args::id::NAME).is_some(),
+                notes: command.notes.into_owned(),
             }
         })
         .collect()
