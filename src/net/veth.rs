@@ -401,9 +401,16 @@ fn routes(nic: &Nic, plan: &VethPlan, name: &str, host: &mut Rtnl) -> Result<(),
         let prefix = if a.value.address.is_ipv6() { 128 } else { 32 };
         (a.value.address, prefix)
     });
-    for (net, prefix) in own.chain(plan.routes.iter().copied()) {
+    // Of a network that is routed to it the container need not have each address (it may answer
+    // for all of them, or route on), and nobody answers a neighbour solicitation for those: they
+    // go by way of its own address. IPv4 needs no such hop, ARP answers for whatever is local.
+    let six = nic.addresses.iter().map(|a| a.value.address).find(IpAddr::is_ipv6);
+    let hop = six.filter(|_| plan.router);
+    let own = own.map(|net| (net, None));
+    let routed = plan.routes.iter().map(|net| (*net, hop.filter(|_| net.0.is_ipv6())));
+    for ((net, prefix), gateway) in own.chain(routed) {
         let ipv6 = net.is_ipv6();
-        let route = NewRoute { destination: Some((net, prefix)), gateway: None, device, ipv6 };
+        let route = NewRoute { destination: Some((net, prefix)), gateway, device, ipv6 };
         host.add_route(&route)
             .map_err(kernel("adding a route to it on the host"))
             .map_err(blame("veth.mode"))?;

@@ -20,3 +20,4 @@ mod openrc;
 mod protocol;
 mod runtime;
 mod systemd;
+mod walks;

@@ -399,7 +399,10 @@ fn a_container_behind_the_hosts_routing() {
         v4.contains("10.55.1.5 dev routed0") && v4.contains("10.66.0.0/24 dev routed0"),
         "{v4}"
     );
-    assert!(v6.contains("fd77::5 dev routed0") && v6.contains("fd78::/64 dev routed0"), "{v6}");
+    assert!(
+        v6.contains("fd77::5 dev routed0") && v6.contains("fd78::/64 via fd77::5 dev routed0"),
+        "{v6}"
+    );
     m.inside(&c, "ping -c 1 -W 3 10.1.1.1").ok();
     eventually(10, "IPv6 to answer", || {
         (m.inside(&c, "ping -c 1 -W 2 fd01::1").status == 0).then_some(())

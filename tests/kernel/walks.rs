@@ -1,0 +1,243 @@
+//! The walk-throughs of docs/networks.md, run as they are written there: the commands come out of
+//! the page, containers' names are made this test's own, and `enp1s0` and `enp2s0` lead to a
+//! namespace that is the world. What a command shows is looked at here beside its exit status.
+
+use crate::machine::{BINARY, Machine, eventually, run};
+use std::fmt::Write as _;
+use std::fs;
+
+const PAGE: &str = include_str!("../../docs/networks.md");
+
+/// The house's wire and a second one, with a router that is also the world.
+const WORLD: &str = "ip netns add world; \
+    ip link add enp1s0 type veth peer name w1 netns world; \
+    ip link add enp2s0 type veth peer name w2 netns world; \
+    ip link set enp1s0 up; ip addr add 192.168.1.10/24 dev enp1s0; \
+    ip addr add 2001:db8:0:1::10/64 dev enp1s0 nodad; ip route add default via 192.168.1.1; \
+    ip netns exec world sh -c 'ip link set lo up; ip addr add 9.9.9.9/32 dev lo; \
+    ip link set w1 up; ip addr add 192.168.1.1/24 dev w1; \
+    ip addr add 2001:db8:0:1::1/64 dev w1 nodad; ip link set w2 up; \
+    ip addr add 192.168.2.1/24 dev w2; \
+    ip -6 route add 2001:db8:0:10::/60 via 2001:db8:0:1::10'";
+
+/// A machine with that, the tools in its PATH, and files of its own below /etc.
+struct House {
+    m: Machine,
+}
+
+impl House {
+    fn new() -> Self {
+        let m = Machine::new();
+        let dir = m.dir.display();
+        for sub in ["default", "misc", "etc-lxc", "tools", "work"] {
+            fs::create_dir_all(m.dir.join(sub)).unwrap();
+        }
+        let conf = format!("lxc.lxcpath = {}\n", m.lxcpath().display());
+        fs::write(m.dir.join("etc-lxc/lxc.conf"), conf).unwrap();
+        m.sh(&format!(
+            "mount --bind {dir}/default /etc/default && mount --bind {dir}/misc /var/lib/misc && \
+             mkdir -p /etc/lxc && mount --bind {dir}/etc-lxc /etc/lxc && \
+             mount -t tmpfs none /usr/share/lxc 2>/dev/null || true; \
+             {BINARY} --install {dir}/tools"
+        ))
+        .ok();
+        m.sh(&format!("set -e; {WORLD}")).ok();
+        Self { m }
+    }
+
+    /// Makes the names of the page this test's own.
+    fn own(&self, text: &str) -> String {
+        let lxcpath = self.m.lxcpath().display().to_string();
+        let mut text = text.replace("/var/lib/lxc", &lxcpath);
+        for name in ["alpha", "beta", "gamma"] {
+            text = text.replace(name, &self.m.name(name));
+            for n in ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "20"] {
+                self.m.name(&format!("{name}{n}"));
+            }
+        }
+        text
+    }
+
+    /// Runs shell lines in the machine as a person would type them.
+    fn types(&self, script: &str) -> String {
+        let mut command = self.m.command("sh");
+        let text = self.own(script);
+        let path = format!("{}/tools:/usr/sbin:/usr/bin:/sbin:/bin", self.m.dir.display());
+        let work = self.m.dir.join("work").display().to_string();
+        command.args(["-c", &format!("set -e; PATH={path}; cd {work}\n{text}")]);
+        run(command).ok()
+    }
+
+    /// Runs the section of the page that begins with this heading.
+    fn walk(&self, heading: &str) -> String {
+        self.types(&commands(heading))
+    }
+}
+
+impl Drop for House {
+    fn drop(&mut self) {
+        let stop =
+            "for f in /run/lxc/dnsmasq.pid /run/ra.pid; do [ ! -e $f ] || kill $(cat $f); done";
+        let _ = self.m.sh(&format!("{BINARY} lxc-net stop; {stop}"));
+    }
+}
+
+/// The commands of a section, as a script that ends at the first one that does not do what the
+/// page says.
+fn commands(heading: &str) -> String {
+    let section = PAGE.split(&format!("## {heading}")).nth(1);
+    let section = section.unwrap_or_else(|| panic!("no section {heading:?}"));
+    let section = section.split("\n##").next().unwrap_or_default();
+    let mut script = String::new();
+    for line in section.lines().filter_map(|line| line.strip_prefix("    ")) {
+        // A shell goes on after a command with an exclamation mark, whatever its status.
+        let _ = match line.strip_prefix("! ") {
+            Some(command) => writeln!(script, "if {command}\nthen echo not refused; exit 1; fi"),
+            None => writeln!(script, "{line}"),
+        };
+    }
+    assert!(script.lines().count() > 2, "{heading}: {script}");
+    script
+}
+
+#[test]
+fn walk_1_nothing_but_a_loopback() {
+    let house = House::new();
+    let shown = house.walk("1. ");
+    let links: Vec<&str> = shown.lines().filter(|line| line.contains("inet")).collect();
+    assert!(!links.is_empty() && links.iter().all(|line| line.contains(" lo ")), "{shown}");
+}
+
+#[test]
+fn walk_2_a_bridge_with_dhcp_dns_and_nat() {
+    let house = House::new();
+    let shown = house.walk("2. ");
+    for part in ["default via 10.0.3.1 dev eth0", "nameserver 10.0.3.1", "master lxcbr0"] {
+        assert!(shown.contains(part), "no {part} in {shown}");
+    }
+    assert_eq!(shown.matches(" 0% packet loss").count(), 3, "{shown}");
+    let before = house.types("lxc-info -n alpha -iH");
+    house.types("lxc-stop -n alpha -k; lxc-start -n alpha; until lxc-info -n alpha -i | grep 10.0.3.; do sleep 0.1; done");
+    assert_eq!(house.types("lxc-info -n alpha -iH"), before);
+}
+
+#[test]
+fn walk_3_macvlan_and_a_dmz() {
+    let house = House::new();
+    let shown = house.walk("3. ");
+    assert_eq!(shown.matches(" 0% packet loss").count(), 6, "{shown}");
+    assert_eq!(shown.matches(" 100% packet loss").count(), 2, "{shown}");
+}
+
+/// True if the kernel makes such a link.
+fn kernel_has(house: &House, link: &str) -> bool {
+    let made = house.m.sh(&format!("ip link add probe0 {link} && ip link del probe0"));
+    if made.status != 0 {
+        println!("skipped: this kernel has no {link}");
+    }
+    made.status == 0
+}
+
+#[test]
+fn walk_4_vlans_of_a_bridge() {
+    let house = House::new();
+    if kernel_has(&house, "type bridge vlan_filtering 1") {
+        house.walk("4. ");
+        let shown = house.types("lxc-attach -n alpha1 -- ping -c 1 10.10.0.2");
+        assert!(shown.contains(" 0% packet loss"), "{shown}");
+    }
+}
+
+#[test]
+fn walk_4b_vlans_of_a_trunk() {
+    let house = House::new();
+    if !kernel_has(&house, "link enp1s0 type vlan id 9") {
+        return;
+    }
+    // The other end of the trunk answers what is tagged, and only that.
+    for n in [10, 20, 30] {
+        house
+            .m
+            .sh(&format!(
+                "ip netns exec world sh -c 'ip link add link w1 name w1.{n} type vlan id {n}; \
+                 ip addr add 10.{n}.0.1/24 dev w1.{n}; ip link set w1.{n} up'"
+            ))
+            .ok();
+    }
+    let shown = house.walk("# 4b");
+    assert_eq!(shown.matches(" 0% packet loss").count(), 4, "{shown}");
+}
+
+#[test]
+fn walk_5_a_network_card() {
+    let house = House::new();
+    let before = house.types("ip -br link show enp2s0 | tr -s ' ' | cut -d' ' -f3");
+    let shown = house.walk("5. ");
+    assert!(shown.contains("default via 192.168.2.1 dev eth0"), "{shown}");
+    assert!(shown.contains(" 0% packet loss"), "{shown}");
+    assert_eq!(house.types("ip -br link show enp2s0 | tr -s ' ' | cut -d' ' -f3"), before);
+}
+
+#[test]
+fn walk_6_the_hosts_own_network() {
+    let house = House::new();
+    let shown = house.walk("6. ");
+    assert!(shown.contains("192.168.1.10/24"), "{shown}");
+}
+
+#[test]
+fn walk_7_a_farm_on_the_houses_prefix() {
+    let house = House::new();
+    house
+        .m
+        .sh("ip netns exec world dnsmasq --conf-file=/dev/null --port=0 --interface=w1 \
+             --bind-interfaces --dhcp-range=2001:db8:0:1::,ra-only --enable-ra \
+             --ra-param=w1,5 --pid-file=/run/ra.pid")
+        .ok();
+    let shown = house.walk("7. ");
+    let addresses = |house: &House| -> Vec<String> {
+        (0..10)
+            .map(|n| {
+                let wanted = format!("lxc-info -n alpha{n} -iH | grep 2001:db8:");
+                eventually(20, "an address by an advertisement", || {
+                    let got = house.types(&format!("{wanted} || true"));
+                    got.lines().next().map(str::to_owned)
+                })
+            })
+            .collect()
+    };
+    let first = addresses(&house);
+    for (n, address) in first.iter().enumerate() {
+        assert!(shown.contains(address), "{address} is not in {shown}");
+        // Derived from the hardware address that is written in the configuration.
+        let config = fs::read_to_string(house.m.config(&house.own(&format!("alpha{n}")))).unwrap();
+        let mac = config.lines().find_map(|l| l.strip_prefix("lxc.net.0.hwaddr = ")).unwrap();
+        let mac: Vec<u8> = mac.split(':').map(|b| u8::from_str_radix(b, 16).unwrap()).collect();
+        let suffix =
+            u64::from_be_bytes([mac[0] ^ 2, mac[1], mac[2], 0xff, 0xfe, mac[3], mac[4], mac[5]]);
+        let wanted = std::net::Ipv6Addr::from(0x2001_0db8_0000_0001 << 64 | u128::from(suffix));
+        assert_eq!(*address, wanted.to_string());
+        let fetch = format!("ip netns exec world busybox wget -q -O - http://[{address}]/");
+        eventually(10, "the container to answer", || {
+            let done = house.m.sh(&fetch);
+            (done.stdout == format!("this is {n}\n")).then_some(())
+        });
+    }
+    house.types(
+        "for n in 0 1 2 3 4 5 6 7 8 9; do lxc-stop -n alpha$n -k; done; \
+         for n in 3 9 1 0 8 2 7 5 4 6; do lxc-start -n alpha$n; done",
+    );
+    assert_eq!(addresses(&house), first);
+}
+
+#[test]
+fn walk_8_a_network_for_each_container() {
+    let house = House::new();
+    house.walk("8. ");
+    for host in ["11::1", "11:dead:beef:0:1", "11:ffff:ffff:ffff:ffff"] {
+        let ping = format!("ip netns exec world ping -c 1 -W 1 2001:db8:0:{host}");
+        eventually(10, "any address to answer", || (house.m.sh(&ping).status == 0).then_some(()));
+    }
+    // What is not routed to the container is not answered.
+    house.m.sh("ip netns exec world ping -c 1 -W 1 2001:db8:0:12::1").fails(1);
+}
