@@ -15,7 +15,7 @@ pub enum NameError {
     #[error("the container name {0:?} begins with a dot")]
     Dot(String),
     /// Longer than a file name.
-    #[error("the container name is {0} bytes long; at most 255 fit a directory name")]
+    #[error("the container name is {0} bytes long; at most 254 fit a file name with the dot of its lock")]
     TooLong(usize),
 }
 
@@ -41,7 +41,7 @@ pub fn check(name: &str) -> Result<(), NameError> {
     if name.starts_with('.') {
         return Err(NameError::Dot(name.to_owned()));
     }
-    if name.len() > 255 {
+    if name.len() > 254 {
         return Err(NameError::TooLong(name.len()));
     }
     Ok(())
@@ -56,7 +56,7 @@ mod tests {
         for good in ["a", "web-1", "a b", "ü", "a.b", "-x", "0"] {
             assert_eq!(check(good), Ok(()), "{good}");
         }
-        for bad in ["", ".", "..", ".x", "a/b", "a\nb", "a\0b", "a\u{7f}", &"x".repeat(256)] {
+        for bad in ["", ".", "..", ".x", "a/b", "a\nb", "a\0b", "a\u{7f}", &"x".repeat(255)] {
             assert!(check(bad).is_err(), "{bad:?}");
         }
     }

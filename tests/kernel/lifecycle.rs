@@ -72,3 +72,24 @@ fn the_binary_alone_is_enough_on_a_board() {
     );
     assert_eq!(said.ok(), life);
 }
+
+#[test]
+fn containers_in_containers_are_listed() {
+    let m = Machine::new();
+    let c = m.container("outer", "lxc.net.0.type = empty\n");
+    let inner = m.lxcpath().join(&c).join("rootfs/var/lib/lxc/in1");
+    std::fs::create_dir_all(&inner).unwrap();
+    std::fs::write(inner.join("config"), "lxc.group = deep\n").unwrap();
+    // Looked into from outside, then from within.
+    for running in [false, true] {
+        if running {
+            m.start(&c);
+        }
+        let names = m.lxc("ls", &["--nesting", "-1"]).ok();
+        assert_eq!(names, format!("{c}\n{c}/in1\n"));
+        let table = m.lxc("ls", &["--nesting=1", "-f", "-F", "NAME,STATE,GROUPS"]).ok();
+        let cells: Vec<&str> = table.lines().nth(2).unwrap_or("").split_whitespace().collect();
+        assert_eq!(cells, ["\\in1", "STOPPED", "deep"], "{table}");
+        assert_eq!(m.lxc("ls", &["-1"]).ok(), format!("{c}\n"));
+    }
+}
