@@ -15,7 +15,9 @@ pub enum NameError {
     #[error("the container name {0:?} begins with a dot")]
     Dot(String),
     /// Longer than a file name.
-    #[error("the container name is {0} bytes long; at most 254 fit a file name with the dot of its lock")]
+    #[error(
+        "the container name is {0} bytes long; at most 254 fit a file name with the dot of its lock"
+    )]
     TooLong(usize),
 }
 
