@@ -102,6 +102,8 @@ pub enum Fault {
     BadAddress { address: IpAddr },
     #[error("broadcast address {broadcast} is not in the network of {address}/{prefix}")]
     Broadcast { broadcast: IpAddr, address: IpAddr, prefix: u8 },
+    #[error("{address}/{prefix} is an address in a network, not a network: {network}/{prefix}")]
+    HostBits { address: IpAddr, prefix: u8, network: IpAddr },
     #[error("address {address} is given twice")]
     DuplicateAddress { address: IpAddr },
     #[error("the {family} gateway needs the interface up: lxc.net.*.flags = up is missing")]

@@ -6,7 +6,9 @@ use crate::config::{
 };
 use crate::net::error::{Blame, Fault, NetError, kind_name, mac_text};
 pub use crate::net::rules::contains;
-use crate::net::rules::{check_address, check_name, check_template, is_link_local, is_unicast};
+use crate::net::rules::{
+    check_address, check_name, check_route, check_template, is_link_local, is_unicast,
+};
 use crate::net::{ipvlan, phys, veth, vlan};
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -424,6 +426,14 @@ impl Draft<'_> {
             if let Some(fault) = fault {
                 let origin = Some(address.origin.clone());
                 return Err(NetError::new(Some(self.index), origin, fault));
+            }
+        }
+        let veth = &self.net.veth;
+        let v4 = veth.ipv4_routes.iter().map(|r| (r.value.0.into(), r.value.1, &r.origin));
+        let v6 = veth.ipv6_routes.iter().map(|r| (r.value.0.into(), r.value.1, &r.origin));
+        for (net, prefix, origin) in v4.chain(v6) {
+            if let Some(fault) = check_route(net, prefix) {
+                return Err(NetError::new(Some(self.index), Some(origin.clone()), fault));
             }
         }
         Ok(all)

@@ -56,6 +56,15 @@ pub(super) fn check_address(planned: &PlannedAddress) -> Option<Fault> {
         .map(|b| Fault::Broadcast { broadcast: b.into(), address, prefix })
 }
 
+/// What keeps a network from being a route's destination: the kernel takes none with host bits.
+pub(super) fn check_route(net: IpAddr, prefix: u8) -> Option<Fault> {
+    let network: IpAddr = match net {
+        IpAddr::V4(v4) => Ipv4Addr::from(u32::from(v4) & mask4(prefix)).into(),
+        IpAddr::V6(v6) => Ipv6Addr::from(u128::from(v6) & mask6(prefix)).into(),
+    };
+    (network != net).then_some(Fault::HostBits { address: net, prefix, network })
+}
+
 /// True if `other` is in the network of `address`/`prefix`.
 pub fn contains(address: IpAddr, prefix: u8, other: IpAddr) -> bool {
     match (address, other) {

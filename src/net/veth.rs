@@ -257,7 +257,7 @@ pub(super) fn create(
         }
     }
     if plan.router || !plan.routes.is_empty() {
-        routes(nic, plan, &name, host)?;
+        routes(nic, plan, &name, host, undo)?;
     }
     Ok(())
 }
@@ -360,8 +360,17 @@ fn port_vlans(plan: &VethPlan, name: &str, bridge: Bridge, host: &mut Rtnl) -> R
 
 /// The host's routes to the container; in mode router also forwarding, and answers for the
 /// container's gateways, which need be nobody's address.
-fn routes(nic: &Nic, plan: &VethPlan, name: &str, host: &mut Rtnl) -> Result<(), Blame> {
-    let device = host.link(Target::Name(name)).map_err(refused("type", "looking for it"))?;
+fn routes(
+    nic: &Nic,
+    plan: &VethPlan,
+    name: &str,
+    host: &mut Rtnl,
+    undo: &mut Vec<Undo>,
+) -> Result<(), Blame> {
+    // A port of a bridge has no neighbours: those of its bridge are asked.
+    let bridge = nic.link.as_deref().filter(|_| !plan.router);
+    let target = Target::Name(bridge.unwrap_or(name));
+    let device = host.link(target).map_err(refused("type", "looking for it"))?;
     let device = device.map(|link| link.index).unwrap_or_default();
     let system = |step| move |cause: SysError| blame("veth.mode")(Fault::System { step, cause });
     if plan.router {
@@ -404,16 +413,23 @@ fn routes(nic: &Nic, plan: &VethPlan, name: &str, host: &mut Rtnl) -> Result<(),
     // Of a network that is routed to it the container need not have each address (it may answer
     // for all of them, or route on), and nobody answers a neighbour solicitation for those: they
     // go by way of its own address. IPv4 needs no such hop, ARP answers for whatever is local.
-    let six = nic.addresses.iter().map(|a| a.value.address).find(IpAddr::is_ipv6);
-    let hop = six.filter(|_| plan.router);
+    let hop = nic.addresses.iter().map(|a| a.value.address).find(IpAddr::is_ipv6);
     let own = own.map(|net| (net, None));
     let routed = plan.routes.iter().map(|net| (*net, hop.filter(|_| net.0.is_ipv6())));
     for ((net, prefix), gateway) in own.chain(routed) {
         let ipv6 = net.is_ipv6();
-        let route = NewRoute { destination: Some((net, prefix)), gateway, device, ipv6 };
-        host.add_route(&route)
-            .map_err(kernel("adding a route to it on the host"))
-            .map_err(blame("veth.mode"))?;
+        let mut route = NewRoute { destination: Some((net, prefix)), gateway, device, ipv6 };
+        let mut added = host.add_route(&route);
+        if let (Err(_), Some(_)) = (&added, gateway) {
+            // An address that the host has no way to.
+            route.gateway = None;
+            added = host.add_route(&route);
+        }
+        let key = if ipv6 { "veth.ipv6.route" } else { "veth.ipv4.route" };
+        added.map_err(kernel("adding a route to it on the host")).map_err(blame(key))?;
+        if bridge.is_some() {
+            undo.push(Undo::Route(route));
+        }
     }
     Ok(())
 }

@@ -444,3 +444,92 @@ fn types_that_the_kernel_lacks_are_told_with_their_module() {
     let said = m.lxc("start", &["-n", &c]).fails(1);
     assert!(said.contains("config:5") && said.contains("8021q"), "{said}");
 }
+
+/// Mistakes that cost people hours: each is told with the interface and the line, before anything
+/// is made.
+#[test]
+fn mistakes_are_told_with_interface_and_line() {
+    let m = with_bridge();
+    m.sh("ip link add nic type veth peer name wire && ip link set nic up && ip link set wire up && \
+          ip link add dead type veth peer name end && ip link add mine type veth peer name yours && \
+          ip link set yours address 02:00:00:00:00:99 master br0 up && ip link set mine up && \
+          ip link set mine address 02:00:00:00:00:98 && ping -c 1 -W 1 10.9.8.9; true")
+        .ok();
+    let veth = "type = veth\nlink = br0\nflags = up\n";
+    let macvlan = |link: &str| format!("type = macvlan\nlink = {link}\nflags = up\n");
+    let before = host_links(&m);
+    let cases = [
+        // (lines of lxc.net.3, the line to blame after the three of every container, what is said)
+        (macvlan("nope"), 2, "\"nope\" does not exist"),
+        (macvlan("lo"), 2, "\"lo\" cannot be the parent"),
+        (macvlan("dead"), 2, "\"dead\" is down"),
+        ("type = veth\nlink = nope\n".into(), 2, "bridge \"nope\" does not exist"),
+        ("type = veth\nlink = nic\n".into(), 2, "\"nic\" is a veth device, not a bridge"),
+        ("type = phys\nlink = nope\n".into(), 2, "no device \"nope\" is on the host"),
+        ("type = phys\nlink = lo\n".into(), 1, "it is the loopback's"),
+        (format!("{veth}veth.pair = nic\n"), 4, "\"nic\" is taken"),
+        (format!("{}hwaddr = 02:00:00:00:00:98\n", macvlan("mine")), 4, "is taken by \"mine\""),
+        (format!("{veth}hwaddr = 01:00:00:00:00:01\n"), 4, "hardware address"),
+        (format!("{veth}ipv4.address = 10.9.8.0/24\n"), 4, "10.9.8.0/24 is the network address"),
+        (format!("{veth}ipv4.address = 10.9.8.255/24\n"), 4, "is the broadcast address"),
+        (format!("{veth}ipv4.address = 10.9.8.5/33\n"), 4, "33"),
+        (format!("{veth}ipv4.address = 10.9.8\n"), 4, "an IPv4 address"),
+        (format!("{veth}veth.ipv4.route = 10.9.7.5/24\n"), 4, "10.9.7.0/24"),
+        (format!("{veth}veth.ipv6.route = fd00:8::5/64\n"), 4, "fd00:8::/64"),
+        (format!("{veth}ipv4.gateway = 10.9.8.1\n"), 4, "gateway needs an IPv4 address"),
+        (
+            format!("{veth}ipv4.address = 10.9.8.5/24\nipv4.gateway = 10.9.8.5\n"),
+            5,
+            "is the container's own address",
+        ),
+        (
+            "type = veth\nlink = br0\nipv4.address = 10.9.8.5/24\nipv4.gateway = 10.9.8.1\n".into(),
+            4,
+            "flags = up",
+        ),
+        (format!("{veth}veth.ipv4.route = 10.9.7.0\n"), 4, "ADDRESS/PREFIX"),
+        (format!("{veth}veth.vlan.id = 10\n"), 2, "\"br0\" has no VLAN filtering"),
+        (format!("{veth}mtu = 40\n"), 4, "68"),
+        (format!("{}mtu = 9000\n", macvlan("nic")), 4, "larger than the 1500 of \"nic\""),
+        (format!("{veth}macvlan.mode = bridge\n"), 4, "needs 'lxc.net.3.type = macvlan'"),
+        ("type = vlan\nlink = nic\nvlan.id = 4095\n".into(), 3, "4095"),
+        ("type = vlan\nlink = nic\n".into(), 1, "vlan.id is missing"),
+    ];
+    let mut wrong = Vec::new();
+    for (n, (lines, line, part)) in cases.into_iter().enumerate() {
+        let lines: String = lines.lines().map(|line| format!("lxc.net.3.{line}\n")).collect();
+        let c = m.container(&format!("mistake{n}"), &lines);
+        let said = m.lxc("start", &["-n", &c]).fails(1);
+        // Four lines are there before them.
+        let place = format!("config:{}", 4 + line);
+        if ![part, "lxc.net.3", &place].iter().all(|p| said.contains(p)) {
+            wrong.push(format!("no {part:?} at {place}:\n{lines}{said}"));
+        }
+        assert_eq!(host_links(&m), before, "{lines}");
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_port_of_a_bridge_has_networks_routed_to_it_too() {
+    let m = with_bridge();
+    let c = m.container(
+        "routes",
+        &format!(
+            "{VETH}lxc.net.0.ipv4.address = 10.9.8.5/24\nlxc.net.0.ipv6.address = fd00:9::5/64\n\
+             lxc.net.0.veth.ipv4.route = 10.66.0.0/24\nlxc.net.0.veth.ipv6.route = fd78::/64\n"
+        ),
+    );
+    let routes = "ip route show 10.66.0.0/24; ip -6 route show fd78::/64";
+    m.start(&c);
+    assert_eq!(m.sh(routes).ok().lines().count(), 2);
+    m.inside(&c, "ip route add local 10.66.0.0/24 dev lo; ip -6 route add local fd78::/64 dev lo")
+        .ok();
+    for address in ["10.66.0.77", "fd78::1:2:3"] {
+        eventually(10, "any address to answer", || {
+            (m.sh(&format!("ping -c 1 -W 1 {address}")).status == 0).then_some(())
+        });
+    }
+    m.lxc("stop", &["-n", &c, "-k"]).ok();
+    assert_eq!(m.sh(routes).ok(), "");
+}
