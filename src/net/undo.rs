@@ -12,6 +12,9 @@ use std::os::fd::{AsFd, OwnedFd};
 pub(super) enum Undo {
     /// A link to delete.
     Link(String),
+    /// A link to delete that nobody waits for: its name was made up, and nothing on the host is
+    /// bound to it that the next start needs.
+    Leftover(String),
     /// A port of an Open vSwitch bridge.
     OvsPort { bridge: String, port: String },
     /// A route of the host.
@@ -35,7 +38,7 @@ pub(super) struct Away {
 impl Undo {
     /// True if a stop need not wait for it.
     pub(super) fn can_wait(&self) -> bool {
-        matches!(self, Self::Link(_))
+        matches!(self, Self::Leftover(_))
     }
 }
 
@@ -56,7 +59,7 @@ pub(super) fn all(
 
 fn one(step: Undo, host_ns: Option<&OwnedFd>, host: &mut Option<Rtnl>) -> Vec<Fault> {
     let result = match step {
-        Undo::Link(name) => on(host, "removing it from the host", |host| {
+        Undo::Link(name) | Undo::Leftover(name) => on(host, "removing it from the host", |host| {
             host.delete_link(Target::Name(&name)).map(drop)
         }),
         Undo::Route(route) => {

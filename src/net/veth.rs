@@ -217,7 +217,11 @@ pub(super) fn create(
 ) -> Result<(), Blame> {
     let (place, mtu) = place(nic, plan, &mut sides.host)?;
     let name = make_pair(nic, plan, mtu, sides)?;
-    undo.push(Undo::Link(name.clone()));
+    let bound = plan.pair.is_some() || plan.router || !plan.routes.is_empty();
+    undo.push(match place {
+        Place::Port { .. } if !bound => Undo::Leftover(name.clone()),
+        _ => Undo::Link(name.clone()),
+    });
     made.host = Some(name.clone());
     let host = &mut sides.host;
     // What the kernel must not do while the device is up is turned off before.

@@ -13,7 +13,7 @@ use crate::control::state::State;
 use crate::seccomp::notify::Notifier;
 use crate::sys::event::{self, ALL_SIGNALS, SignalFd, Watch};
 use crate::sys::process::{self, Wait};
-use crate::sys::{errno, fd};
+use crate::sys::{errno, fd, memory};
 use crate::tty;
 use crate::tty::host::Ground;
 use crate::tty::record::Record;
@@ -99,6 +99,10 @@ impl Monitor {
             if let Some(listener) = live.seccomp.take() {
                 notifier.add_listener(listener).during(Step::Seccomp)?;
             }
+        }
+        // The start's deep part is over; from here on little is needed for long.
+        if let Err(e) = memory::give_back_stack() {
+            log::debug!("memory is kept: {e}");
         }
         let how = loop {
             let ready = self.wait(live)?;

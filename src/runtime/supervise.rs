@@ -11,6 +11,7 @@ use crate::config::{HookKind, NsKind};
 use crate::control::server::Server;
 use crate::control::state::{State, monitor_fifo};
 use crate::hook::{self, HookContext, Target};
+use crate::net::Network;
 use crate::sys::error::Result as SysResult;
 use crate::sys::event::{self, Ready};
 use crate::sys::fd::{self, OpenFlags};
@@ -99,6 +100,7 @@ fn supervise(
             report: report.as_ref(),
             daemon: report.is_some(),
             pidfile,
+            network: None,
         };
         let how = session.run()?;
         Ok((how, session))
@@ -183,6 +185,8 @@ struct Session<'a> {
     daemon: bool,
     reserve: Vec<OwnedFd>,
     pidfile: Option<PidFile>,
+    /// After the last boot: devices whose removal nobody has to wait for.
+    network: Option<Network>,
 }
 
 impl Session<'_> {
@@ -216,7 +220,8 @@ impl Session<'_> {
     ///
     /// A process that moves waits for a grace period of the kernel, milliseconds for whoever waits
     /// for the stop. A daemon ends instead, and a child of its own, born outside, removes the
-    /// cgroup. The clients' connections end with that child: then nothing is left.
+    /// cgroup. The clients' connections end then: nothing of the container is left that the next
+    /// start would meet. Devices come last, they take the kernel longer than all the rest.
     fn farewell(mut self) {
         self.pidfile = None;
         if self.daemon {
@@ -236,7 +241,7 @@ impl Session<'_> {
                         if placed {
                             self.cgroups.take_over();
                             let _ = event::poll(own.as_fd(), Ready::READ, None);
-                            warn_all(self.cgroups.remove_monitor());
+                            self.vanish();
                         }
                         process::exit_now(0);
                     }
@@ -245,7 +250,15 @@ impl Session<'_> {
             }
         }
         warn_all(self.cgroups.leave_monitor(Placed::Nowhere));
+        self.vanish();
+    }
+
+    fn vanish(mut self) {
         warn_all(self.cgroups.remove_monitor());
+        drop(self.monitor);
+        if let Some(network) = self.network {
+            warn_all(network.teardown(&self.hooks.script_context()));
+        }
     }
 
     fn boot(&mut self) -> Result<(Live, ConsoleEnds), Failure> {
@@ -281,11 +294,11 @@ impl Session<'_> {
     }
 
     /// What follows init's end, in LXC's order (`lxc_end`). False if a reboot must not follow.
-    fn end(&mut self, live: Live, target: Target) -> bool {
+    fn end(&mut self, mut live: Live, target: Target) -> bool {
         let hooks = &mut self.hooks;
         hooks.namespaces = start::namespace_numbers(&live.namespaces);
-        if let Some(network) = live.network {
-            warn_all(network.teardown(&hooks.script_context()));
+        if let Some(network) = &mut live.network {
+            warn_all(network.down(&hooks.script_context()));
         }
         self.monitor.set_state(State::Stopping);
         hooks.target = Some(target);
@@ -298,9 +311,13 @@ impl Session<'_> {
         if target == Target::Stop {
             // From here on the container is STOPPED for everybody who asks.
             self.monitor.close();
+            self.network = live.network;
         } else {
             self.monitor.set_state(State::Stopped);
             self.monitor.between_boots();
+            if let Some(network) = live.network {
+                warn_all(network.teardown(&hooks.script_context()));
+            }
         }
         match run(HookKind::PostStop) {
             Ok(()) => true,

@@ -11,6 +11,7 @@ pub mod error;
 pub mod event;
 pub mod fd;
 pub mod lock;
+pub mod memory;
 pub mod mount;
 pub mod netlink;
 pub mod ns;

@@ -2,7 +2,11 @@
 //! one run: A, B, A, B, … Prints medians and ratios; the machine's noise hits both.
 //!
 //! Everything runs in the same kind of machine as the kernel tests. Arguments: names of the
-//! cases to run (all without any), `rounds=N`, `many=N`.
+//! cases to run (all without any), `rounds=N`, `many=N`, `rest=MS` between two runs (60).
+//!
+//! The rest matters: a cgroup change that follows another closely takes a short cut in the kernel
+//! (a percpu semaphore that is still in its slow mode), one after a rest waits for a grace period
+//! of RCU. A single start, as people do it, is the latter; `rest=0` shows the former.
 
 #![allow(clippy::disallowed_methods, reason = "the harness may use threads: it never clones")]
 #![allow(clippy::print_stdout, reason = "its figures are its output")]
@@ -31,24 +35,29 @@ fn median(times: &mut [Duration]) -> Duration {
     times[times.len() / 2]
 }
 
-/// Runs all sides in turn, `rounds` times, and prints the medians; ratios are to the first.
-fn compare(title: &str, rounds: usize, mut sides: Vec<Side<'_>>) {
+/// Runs all sides in turn, `rounds` times, and prints the medians; ratios are to the first. After
+/// each run `rest` passes: the kernel still tears down what that run had, and the next run would
+/// wait for it.
+fn compare(title: &str, rounds: usize, rest: Duration, mut sides: Vec<Side<'_>>) {
     let mut times = vec![Vec::with_capacity(rounds); sides.len()];
     for side in &mut sides {
         (side.run)();
     }
     for _ in 0..rounds {
         for (side, times) in sides.iter_mut().zip(&mut times) {
+            std::thread::sleep(rest);
             let begin = Instant::now();
             (side.run)();
             times.push(begin.elapsed());
         }
     }
     let medians: Vec<Duration> = times.iter_mut().map(|t| median(t)).collect();
-    println!("{title} ({rounds} rounds)");
-    for (side, took) in sides.iter().zip(&medians) {
+    println!("{title} ({rounds} rounds, {} ms between)", rest.as_millis());
+    println!("  {:<16} {:>12} {:>12} {:>7}", "", "median", "least", "ratio");
+    for ((side, took), times) in sides.iter().zip(&medians).zip(&times) {
         let ratio = took.as_secs_f64() / medians[0].as_secs_f64();
-        println!("  {:<16} {:>9.2} ms   {ratio:>6.2}", side.name, took.as_secs_f64() * 1e3);
+        let ms = |t: Duration| t.as_secs_f64() * 1e3;
+        println!("  {:<16} {:>9.2} ms {:>9.2} ms {ratio:>7.2}", side.name, ms(*took), ms(times[0]));
     }
 }
 
@@ -69,6 +78,7 @@ struct Bench {
     machine: Machine,
     rounds: usize,
     many: usize,
+    rest: Duration,
     floor: Option<PathBuf>,
 }
 
@@ -114,16 +124,14 @@ impl Bench {
         if let Some(floor) = &self.floor {
             let root = root.clone();
             sides.push(side("floor", move || {
-                let mut run = Command::new("unshare");
-                run.args(["-m", "--propagation", "slave"]).arg(floor).arg(&root);
-                must(run.args(["br0", "1", "/bin/true"]));
+                must(Command::new(floor).arg(&root).args(["br0", "1", "/bin/true"]));
             }));
         }
         sides.push(side("lxcbox", || cycle(false, &ours)));
         if installed("lxc-start") {
             sides.push(side("lxc", || cycle(true, &theirs)));
         }
-        compare("start + stop -k, veth on a bridge", self.rounds, sides);
+        compare("start + stop -k, veth on a bridge", self.rounds, self.rest, sides);
     }
 
     fn attach_and_info(&self) {
@@ -146,7 +154,7 @@ impl Bench {
             if lxc {
                 sides.push(side("lxc", || run(true, &theirs)));
             }
-            compare(title, self.rounds, sides);
+            compare(title, self.rounds, self.rest, sides);
         }
         for name in [&ours, &theirs] {
             let _ = self.tool(false, "stop", &["-n", name, "-k"]).status();
@@ -172,11 +180,12 @@ impl Bench {
             if installed("lxc-ls") {
                 sides.push(side("lxc", || must(&mut self.tool(true, "ls", &["-f"]))));
             }
-            compare(&format!("ls -f, {count} running"), rounds, sides);
+            compare(&format!("ls -f, {count} running"), rounds, self.rest, sides);
             let extra = self.define(&format!("extra{count}"));
             compare(
                 &format!("start + stop -k with {count} running"),
                 rounds,
+                self.rest,
                 vec![side("lxcbox", || {
                     must(&mut self.tool(false, "start", &["-n", &extra]));
                     must(&mut self.tool(false, "stop", &["-n", &extra, "-k"]));
@@ -230,7 +239,7 @@ impl Bench {
                 must(&mut self.tool(lxc, "destroy", &["-n", &container]));
             }));
         }
-        compare("create -t busybox + destroy", (self.rounds / 4).max(3), sides);
+        compare("create -t busybox + destroy", (self.rounds / 4).max(3), self.rest, sides);
     }
 
     /// `true` in a container, without network, for all who can do it.
@@ -299,7 +308,7 @@ impl Bench {
                     run.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
             }));
         }
-        compare("execute true", (self.rounds / 2).max(3), sides);
+        compare("execute true", (self.rounds / 2).max(3), self.rest, sides);
     }
 }
 
@@ -320,6 +329,7 @@ fn main() {
     };
     let rounds = number("rounds=", 40);
     let many = number("many=", 300);
+    let rest = Duration::from_millis(number("rest=", 60) as u64);
     // The commands of the sides are run directly, so this process enters the machine itself.
     if std::env::var_os("LXCBOX_BENCH_INSIDE").is_none() {
         let machine = Machine::new();
@@ -336,7 +346,7 @@ fn main() {
     if floor.is_none() {
         println!("no C compiler: the floor is not measured");
     }
-    let bench = Bench { machine, rounds, many, floor };
+    let bench = Bench { machine, rounds, many, rest, floor };
     let all: [(&str, Case); 5] = [
         ("start", Bench::start_stop),
         ("attach", Bench::attach_and_info),

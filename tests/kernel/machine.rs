@@ -270,7 +270,20 @@ impl Machine {
                 found.push(format!("mount {line}"));
             }
         }
+        // A network namespace goes, and its devices with it, some time after its last process.
+        let devices = fs::read_to_string(format!("/proc/{}/net/dev", self.holder.id()));
+        for line in devices.unwrap_or_default().lines() {
+            let name = line.split(':').next().unwrap_or_default().trim();
+            if name.len() == 10 && name.starts_with("veth") {
+                found.push(format!("device {name}"));
+            }
+        }
         found
+    }
+
+    /// The process that holds the machine's namespaces.
+    pub fn holder(&self) -> u32 {
+        self.holder.id()
     }
 
     /// Waits, at most ten seconds, until nothing is left behind; gives back what still is.

@@ -2,12 +2,13 @@
 //! Debian's LXC on the other end in both directions.
 
 use crate::machine::{BINARY, Machine, eventually, run};
+use rustix::process::{Gid, Uid};
 use std::fs;
 use std::io::{Read, Write};
+use std::os::fd::AsFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixStream};
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 const EMPTY: &str = "lxc.net.0.type = empty\n";
@@ -20,19 +21,37 @@ fn header(cmd: i32, datalen: i32, word: isize) -> Vec<u8> {
     out
 }
 
-/// Runs the ignored test `name` of this binary inside the machine, where the sockets are.
-fn as_peer(m: &Machine, name: &str, container: &str) -> Command {
-    let mut command = m.command(std::env::current_exe().unwrap());
-    command.args(["--exact", &format!("protocol::{name}"), "--ignored", "--nocapture"]);
+/// What `peer` gives, run by a thread of its own in the machine's network namespace, where the
+/// sockets are. With `Some` uid the thread is that user and in no other group.
+fn as_peer<T: Send>(
+    m: &Machine,
+    container: &str,
+    uid: Option<u32>,
+    peer: impl FnOnce(&SocketAddr) -> T + Send,
+) -> T {
     let address = format!("{}/{container}/command", m.lxcpath().display());
-    command.env("LXCBOX_TEST_ADDRESS", address);
-    command
+    let address = SocketAddr::from_abstract_name(address).unwrap();
+    let netns = fs::File::open(format!("/proc/{}/ns/net", m.holder())).unwrap();
+    let enter = || {
+        rustix::thread::move_into_link_name_space(
+            netns.as_fd(),
+            Some(rustix::thread::LinkNameSpaceType::Network),
+        )
+        .unwrap();
+        // These are the kernel's calls, which change the calling thread alone.
+        if let Some(id) = uid {
+            let (user, group) = (Uid::from_raw(id), Gid::from_raw(id));
+            rustix::thread::set_thread_groups(&[]).unwrap();
+            rustix::thread::set_thread_res_gid(group, group, group).unwrap();
+            rustix::thread::set_thread_res_uid(user, user, user).unwrap();
+        }
+        peer(&address)
+    };
+    std::thread::scope(|s| s.spawn(enter).join()).unwrap_or_else(|e| std::panic::resume_unwind(e))
 }
 
-fn connect() -> UnixStream {
-    let address = std::env::var("LXCBOX_TEST_ADDRESS").expect("set by the test that runs this");
-    let address = SocketAddr::from_abstract_name(address).unwrap();
-    let stream = UnixStream::connect_addr(&address).unwrap();
+fn connect(address: &SocketAddr) -> UnixStream {
+    let stream = UnixStream::connect_addr(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     stream
 }
@@ -47,9 +66,9 @@ fn answer(stream: &mut UnixStream) -> Option<i32> {
     }
 }
 
-#[test]
-#[ignore = "run inside the machine by hostile_frames_change_nothing"]
-fn hostile_peer() {
+/// Sends what no client sends; the monitor answers in between.
+fn hostile_peer(address: &SocketAddr) {
+    let connect = || connect(address);
     let alive = || {
         let mut stream = connect();
         stream.write_all(&header(3, 0, 0)).unwrap();
@@ -107,25 +126,9 @@ fn hostile_frames_change_nothing() {
     let m = Machine::new();
     let c = m.container("frames", EMPTY);
     m.start(&c);
-    run(as_peer(&m, "hostile_peer", &c)).ok();
+    as_peer(&m, &c, None, hostile_peer);
     assert_eq!(m.state(&c), "RUNNING");
     m.lxc("stop", &["-n", &c, "-k"]).ok();
-}
-
-#[test]
-#[ignore = "run inside the machine, as another user, by strangers_are_told_so"]
-fn stranger() {
-    // 13 comes with a second message, which is waited for.
-    for cmd in (0..27).filter(|cmd| *cmd != 13) {
-        let mut stream = connect();
-        stream.write_all(&header(cmd, 0, 0)).unwrap();
-        assert_eq!(answer(&mut stream), Some(-1), "EPERM for {cmd}");
-    }
-    // They may wait outside, but not so many that others cannot get in.
-    let idle: Vec<_> = (0..100).map(|_| connect()).collect();
-    println!("waiting");
-    let _ = std::io::stdin().read(&mut [0]);
-    drop(idle);
 }
 
 #[test]
@@ -133,36 +136,19 @@ fn strangers_are_told_so() {
     let m = Machine::new();
     let c = m.container("strangers", EMPTY);
     m.start(&c);
-    let peer = as_peer(&m, "stranger", &c);
-    // The test binary may be where other users cannot look.
-    let copy = m.dir.join("peer");
-    fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
-    let mut command = m.command("setpriv");
-    command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(&copy);
-    command.args(["--exact", "protocol::stranger", "--ignored", "--nocapture"]);
-    for (key, value) in peer.get_envs() {
-        if let Some(value) = value {
-            command.env(key, value);
+    let idle = as_peer(&m, &c, Some(65534), |address| {
+        // 13 comes with a second message, which is waited for.
+        for cmd in (0..27).filter(|cmd| *cmd != 13) {
+            let mut stream = connect(address);
+            stream.write_all(&header(cmd, 0, 0)).unwrap();
+            assert_eq!(answer(&mut stream), Some(-1), "EPERM for {cmd}");
         }
-    }
-    let mut child = command
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut said = String::new();
-    let mut out = child.stdout.take().unwrap();
-    while !said.contains("waiting") {
-        let mut chunk = [0; 256];
-        let n = out.read(&mut chunk).unwrap();
-        assert!(n > 0, "the peer failed: {said}");
-        said.push_str(&String::from_utf8_lossy(&chunk[..n]));
-    }
+        (0..100).map(|_| connect(address)).collect::<Vec<_>>()
+    });
+    // They may wait outside, but not so many that others cannot get in.
     assert_eq!(m.state(&c), "RUNNING");
-    drop(child.stdin.take());
-    let mut rest = String::new();
-    out.read_to_string(&mut rest).unwrap();
-    assert!(child.wait().unwrap().success(), "{said}{rest}");
+    drop(idle);
+    assert_eq!(m.state(&c), "RUNNING");
 }
 
 /// What a container needs to run our own dynamically or statically linked binary.
