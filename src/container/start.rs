@@ -164,7 +164,7 @@ impl Start {
     ///
     /// # Errors
     /// The log cannot be opened; what the plan refuses.
-    pub fn plan(&self, prepared: Prepared) -> Result<StartPlan, StartError> {
+    pub fn plan(&self, prepared: Prepared) -> Result<Box<StartPlan>, StartError> {
         let log = &prepared.config.log;
         crate::log::adopt(log.file.as_deref(), log.level, log.syslog.as_deref())?;
         let plan = StartPlan::new(prepared.config, prepared.request)?;
@@ -176,7 +176,7 @@ impl Start {
     ///
     /// # Errors
     /// The failure, after everything has been undone.
-    pub fn run(self, plan: StartPlan) -> Result<Option<Ended>, StartError> {
+    pub fn run(self, plan: Box<StartPlan>) -> Result<Option<Ended>, StartError> {
         let container = self.container;
         let supervise = Supervise {
             plan,
@@ -195,7 +195,7 @@ impl Prepared {
     ///
     /// # Errors
     /// What a start would refuse.
-    pub fn plan(self) -> Result<StartPlan, Failure> {
+    pub fn plan(self) -> Result<Box<StartPlan>, Failure> {
         StartPlan::new(self.config, self.request)
     }
 }

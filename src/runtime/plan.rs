@@ -107,11 +107,11 @@ impl InitPlan {
 }
 
 impl StartPlan {
-    /// Makes the plan.
+    /// Makes the plan, in a box: the monitor's stack stays small.
     ///
     /// # Errors
     /// Everything that can be known beforehand to be impossible.
-    pub fn new(config: Config, request: Request) -> Result<Self, Failure> {
+    pub fn new(config: Config, request: Request) -> Result<Box<Self>, Failure> {
         let available = ns::Available::probe().during(Step::Plan)?;
         let ns = ns::plan(&config, &available).during(Step::Plan)?;
         let idmap = plan_ids(&config)?;
@@ -140,7 +140,7 @@ impl StartPlan {
         notes.extend(lsm.notes.iter().cloned());
         notes.extend(mounts.warnings.iter().cloned());
         let terminals = tty::plan(&config, config.rootfs.path.is_some()).during(Step::Plan)?;
-        let plan = Self {
+        let plan = Box::new(Self {
             request,
             config,
             ns,
@@ -155,7 +155,7 @@ impl StartPlan {
             lsm,
             init,
             notes,
-        };
+        });
         Ok(plan)
     }
 

@@ -27,7 +27,7 @@ use std::time::Duration;
 /// What a start needs besides its plan.
 pub struct Supervise {
     /// The plan.
-    pub plan: StartPlan,
+    pub plan: Box<StartPlan>,
     /// Where to write the supervisor's number.
     pub pidfile: Option<PathBuf>,
     /// Close what the caller left open.
@@ -88,7 +88,7 @@ fn supervise(
     let run_dir = run_dir(cred::euid(), cred::egid(), dir("XDG_RUNTIME_DIR"), dir("HOME"));
     server.set_monitord_fifo(monitor_fifo(&run_dir, &what.plan.request.lxcpath));
     let prepared = prepare(&what, &cgroups, placed)
-        .and_then(|prepared| Ok((prepared, Monitor::new(&what.plan, server)?)));
+        .and_then(|prepared| Ok((prepared, Box::new(Monitor::new(&what.plan, server)?))));
     let done = prepared.and_then(|((pidfile, proc, reserve), monitor)| {
         let mut session = Session {
             reserve,
@@ -179,7 +179,7 @@ struct Session<'a> {
     proc: ProcFs,
     cgroups: CgroupTree,
     hooks: HookContext,
-    monitor: Monitor,
+    monitor: Box<Monitor>,
     report: Option<&'a End>,
     /// The process ends with the container.
     daemon: bool,
