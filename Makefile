@@ -126,7 +126,7 @@ ifneq ($(TARGET),$(HOST))
 endif
 
 size: build
-	tests/size.sh $(BINARY)
+	tests/size.sh $(BINARY) $(or $(SMALL_STD),no)
 
 # Cargo gives a benchmark a binary of its own and unwinding; ours is put into its place.
 BENCH_OUT = $(abspath $(OUT))/bench/$(TARGET)/release
