@@ -44,6 +44,9 @@ fn command() -> Command {
 
 fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let format = get_format(ctx, matches)?;
+    if ctx.container.is_some() || ctx.rcfile.is_some() {
+        return Err(Failure::usage(ctx.prog, "this is about the host: no container, no --rcfile"));
+    }
     let verbs = ctx.rest.iter().map(|word| word.to_str().unwrap_or_default());
     match verbs.collect::<Vec<_>>()[..] {
         ["start"] => start(ctx),

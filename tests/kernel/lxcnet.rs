@@ -316,6 +316,8 @@ fn a_start_that_fails_leaves_nothing_and_says_why() {
     assert_eq!(m.host(), before);
     m.settings(ON);
     m.net("frobnicate").fails(2);
+    let named = m.sh(&format!("{BINARY} lxc-net -n c1 start")).fails(1);
+    assert!(named.contains("about the host"), "{named}");
     let user =
         m.sh(&format!("env -u HOME setpriv --reuid 65534 --clear-groups {BINARY} lxc-net start"));
     assert!(user.fails(1).contains("needs root"));

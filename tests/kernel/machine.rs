@@ -350,6 +350,11 @@ fn find_cgroups(dir: &Path, tag: &str, depth: u32, found: &mut Vec<String>) {
     }
 }
 
+/// How much longer than usual to wait: `LXCBOX_TEST_PATIENCE=5` on an emulated machine.
+fn patience() -> u32 {
+    std::env::var("LXCBOX_TEST_PATIENCE").ok().and_then(|text| text.parse().ok()).unwrap_or(1)
+}
+
 /// Runs a command to its end, at most two minutes.
 pub fn run(mut command: Command) -> Outcome {
     let what = format!("{command:?}");
@@ -361,7 +366,7 @@ pub fn run(mut command: Command) -> Outcome {
     let pid = child.id();
     let (done, timer) = std::sync::mpsc::channel::<()>();
     let watchdog = std::thread::spawn(move || {
-        if timer.recv_timeout(Duration::from_secs(120)).is_err() {
+        if timer.recv_timeout(Duration::from_secs(120) * patience()).is_err() {
             let _ = Command::new("kill").args(["-9", &pid.to_string()]).status();
         }
     });
@@ -379,7 +384,7 @@ pub fn run(mut command: Command) -> Outcome {
 /// Waits, at most `seconds`, until `check` gives something.
 #[track_caller]
 pub fn eventually<T>(seconds: u64, what: &str, mut check: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(seconds);
+    let deadline = Instant::now() + Duration::from_secs(seconds) * patience();
     loop {
         if let Some(found) = check() {
             return found;

@@ -85,7 +85,7 @@ impl Drop for House {
 /// The commands of a section, as a script that ends at the first one that does not do what the
 /// page says.
 fn commands(heading: &str) -> String {
-    let section = PAGE.split(&format!("## {heading}")).nth(1);
+    let section = PAGE.split(&format!("# {heading}")).nth(1);
     let section = section.unwrap_or_else(|| panic!("no section {heading:?}"));
     let section = section.split("\n##").next().unwrap_or_default();
     let mut script = String::new();
@@ -164,7 +164,7 @@ fn walk_4b_vlans_of_a_trunk() {
             ))
             .ok();
     }
-    let shown = house.walk("# 4b");
+    let shown = house.walk("4b. ");
     assert_eq!(shown.matches(" 0% packet loss").count(), 4, "{shown}");
 }
 
