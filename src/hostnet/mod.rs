@@ -1,7 +1,7 @@
 //! The host's own network for containers, as lxc-net makes it: a bridge with addresses, DHCP and
 //! DNS by dnsmasq, NAT by nft or iptables, out of /etc/default/lxc-net.
 //!
-//! [`load`] reads the settings, [`start`] makes what is missing of them, [`stop`] takes back what
+//! [`load`] reads the settings, [`start()`] makes what is missing of them, [`stop()`] takes back what
 //! was made, [`status::survey`] and [`doctor::examine`] only look. Nothing here knows of containers.
 
 mod dnsmasq;

@@ -86,6 +86,7 @@ pub fn start(ground: &mut Ground<'_>, hooks: &mut HookContext) -> Result<Live, F
 
     let (end, init) = clone_child(ground, hooks, &host_console, &joins)?;
     let pid = init.pid();
+    log::info!("init is process {pid}");
     hooks.pid = Some(pid);
     if let Some((map, writer)) = &plan.idmap {
         idmap::write(map, writer, pid).during(Step::IdMap)?;

@@ -14,6 +14,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 macro_rules! steps {
     ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
@@ -259,7 +260,21 @@ pub trait During<T> {
 
 impl<T, E: Explain> During<T> for Result<T, E> {
     fn during(self, step: Step) -> Result<T, Failure> {
-        self.map_err(|e| Failure::new(step, &e))
+        match self {
+            Ok(value) => {
+                log_step(step);
+                Ok(value)
+            }
+            Err(e) => Err(Failure::new(step, &e)),
+        }
+    }
+}
+
+/// One line of the log for each step that this process comes to.
+fn log_step(step: Step) {
+    static LAST: AtomicU8 = AtomicU8::new(u8::MAX);
+    if LAST.swap(step as u8, Ordering::Relaxed) != step as u8 {
+        log::debug!("{}", step.name());
     }
 }
 

@@ -156,6 +156,7 @@ impl Server {
     /// Enters a state and tells everybody who waits for it. [`State::Thawed`] is announced and
     /// followed by [`State::Running`].
     pub fn set_state(&mut self, state: State) {
+        log::info!("the container is {state}");
         self.state = state;
         self.announce(Notice::State(state));
         let name = &self.name;
