@@ -26,7 +26,6 @@ pub mod procfs;
 pub mod random;
 pub mod sealed;
 pub mod seccomp;
-pub mod sibling;
 pub mod signal;
 pub mod spawn;
 pub mod stdstream;

@@ -121,6 +121,23 @@ pub fn clone3(
             }
         }
     }
+    clone_unplaced(flags)
+}
+
+/// As [`fork`], but the new process is a child of the caller's parent, which reaps it and gets its
+/// SIGCHLD. For a caller that comes from fork or [`clone3`] itself, where /proc, which would tell
+/// of threads, may be a container's.
+///
+/// # Errors
+/// EAGAIN, ENOMEM of clone(2); EINVAL when the caller is the init of its pid namespace.
+pub fn fork_sibling() -> Result<Fork> {
+    match clone_unplaced(CLONE_PARENT)? {
+        Cloned::Child => Ok(Fork::Child),
+        Cloned::Parent { pid, .. } => Ok(Fork::Parent(pid)),
+    }
+}
+
+fn clone_unplaced(flags: u64) -> Result<Cloned> {
     match clone3_once(flags, None) {
         // FALLBACK(<5.3): clone3 is missing, or hidden by a seccomp filter.
         Err(e) if e.is(libc::ENOSYS) => clone_legacy(flags),

@@ -16,7 +16,7 @@ use crate::sys::error::{Result as SysResult, SysError};
 use crate::sys::path::{Lookup, Root};
 use crate::sys::process::{self, Fork};
 use crate::sys::procfs::ProcFs;
-use crate::sys::{cred, errno, fd, ns, prctl, sibling, signal, term};
+use crate::sys::{cred, errno, fd, ns, prctl, signal, term};
 use std::convert::Infallible;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::Path;
@@ -98,7 +98,7 @@ fn outer(plan: &AttachPlan, hands: &Hands<'_>, end: &ChildEnd) -> Result<Infalli
         at(Step::Clone, end.born(process::own_pid()))?;
         return inner(plan, hands, end);
     }
-    match sibling::fork_sibling() {
+    match process::fork_sibling() {
         Ok(Fork::Child) => inner(plan, hands, end),
         Ok(Fork::Parent(pid)) => {
             at(Step::Clone, end.born(pid))?;
