@@ -11,6 +11,7 @@ BUILD_PACKAGES = gcc libc6-dev
 DEMO_PACKAGES  = iproute2 util-linux
 TEST_PACKAGES  = iproute2 util-linux busybox-static dnsmasq-base debootstrap procps libcap2-bin \
                  iputils-ping lxc lxc-templates zsh fish bash nftables iptables
+VM_PACKAGES    = qemu-system-x86 cpio kmod xz-utils
 FUZZ_PACKAGES  = gcc g++ libc6-dev
 BENCH_PACKAGES = gcc libc6-dev lxc busybox-static crun runc bubblewrap systemd-container iproute2
 
@@ -57,7 +58,8 @@ release = $(if $(filter yes,$(SMALL_STD)),RUSTC_BOOTSTRAP=1) \
 OUT    = $(or $(CARGO_TARGET_DIR),target)
 BINARY = $(OUT)/$(TARGET)/release/lxcbox
 
-.PHONY: all build help demo test check unit kernel compat glibc bench size install fuzz clean \
+.PHONY: all build help demo test check unit kernel vm test-vm cross compat glibc bench size install \
+	fuzz clean packages-vm packages-cross \
 	packages-build packages-demo packages-test packages-bench packages-fuzz
 
 all: build
@@ -69,6 +71,9 @@ help:
 	@echo 'make install  PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)'
 	@echo 'make check    what needs no root: format, lints, documentation, unit and command line'
 	@echo 'make kernel   the tests on the real kernel (root)'
+	@echo 'make vm       tests that need another kernel, in an emulated machine (no root)'
+	@echo 'make cross    ARCH=arm64 or armv7: the static binary for that machine'
+	@echo 'make test-vm  ARCH=arm64: demo and tests on an emulated machine of that kind (no root)'
 	@echo 'make compat   what containers see and tools answer, beside Debian'"'"'s lxc (root)'
 	@echo 'make bench    times beside the peers that are installed (root); CASES="start rounds=20"'
 	@echo 'make size     binary and crates against the budgets'
@@ -92,6 +97,9 @@ packages-demo:
 	$(call install_packages,$(DEMO_PACKAGES))
 packages-test:
 	$(call install_packages,$(TEST_PACKAGES))
+# Where there is no emulator its tests are skipped, and say so.
+packages-vm:
+	-$(call install_packages,$(VM_PACKAGES))
 packages-bench:
 	$(call install_packages,$(BENCH_PACKAGES))
 packages-fuzz:
@@ -103,7 +111,7 @@ build: packages-build
 demo: packages-demo build
 	$(SUDO) tests/demo.sh $(BINARY)
 
-test: packages-build packages-test check kernel compat glibc size
+test: packages-build packages-test check kernel vm compat glibc size
 
 check: packages-build
 	$(CARGO) fmt --check
@@ -113,6 +121,50 @@ check: packages-build
 
 kernel: packages-test
 	$(BUILD) test --target $(TARGET) --test kernel -q -- --test-threads 4
+
+# The same tests on Debian's kernel in an emulated machine: network types that this machine's kernel
+# may lack, and the cgroup layouts that it has not. Two boots, as emulation is slow.
+DEBUG = $(OUT)/$(TARGET)/debug
+export LXCBOX_VM_CACHE ?= $(abspath $(OUT))/vm
+VM_V2 = parents:: cgroups:: lifecycle::a_busybox runtime::cgroups_are
+VM_V1 = cgroups:: lifecycle::a_busybox runtime::cgroups_are confinement::limits_and
+
+vm: packages-build packages-vm
+	$(BUILD) test --target $(TARGET) --test kernel --no-run -q
+	tests/vm/suite $(DEBUG) '$(VM_V2)' --cgroup v2
+	tests/vm/suite $(DEBUG) '$(VM_V1)' --cgroup v1
+
+# Other machines. Rust's own target where rustup has it; musl needs no C compiler for the target,
+# glibc takes Debian's.
+ARCH ?= arm64
+CROSS_arm64 = aarch64-unknown-linux-musl
+CROSS_armv7 = armv7-unknown-linux-gnueabihf
+CROSS := $(CROSS_$(ARCH))
+CROSS_PACKAGES_armv7 = gcc-arm-linux-gnueabihf libc6-dev-armhf-cross
+CROSS_LINKER_arm64 = rust-lld
+CROSS_LINKER_armv7 = arm-linux-gnueabihf-gcc
+CROSS_VAR := CARGO_TARGET_$(shell echo $(CROSS) | tr 'a-z-' 'A-Z_')
+CROSS_ENV = $(CROSS_VAR)_LINKER=$(CROSS_LINKER_$(ARCH)) $(CROSS_VAR)_RUSTFLAGS="$(STATIC_FLAGS)"
+CROSS_DIR = $(OUT)/$(CROSS)
+
+packages-cross: packages-build
+	@[ -n "$(CROSS)" ] || { echo 'make cross: ARCH is arm64 or armv7, not "$(ARCH)"' >&2; exit 2; }
+	$(call install_packages,$(CROSS_PACKAGES_$(ARCH)))
+	@[ -d $(SYSROOT)/lib/rustlib/$(CROSS)/lib ] || rustup -q target add $(CROSS) || { \
+		echo 'make cross: this Rust has no $(CROSS); get Rust from https://rustup.rs' >&2; exit 1; }
+
+cross: packages-cross
+	$(CROSS_ENV) $(CARGO) build --release --target $(CROSS)
+	@echo $(CROSS_DIR)/release/lxcbox
+
+# The demo's commands and a part of the kernel suite on an emulated arm64 machine.
+VM_ARM64 = lifecycle::a_busybox cgroups:: confinement::a_denylist runtime::mount_entries parents::frames
+test-vm: VM_PACKAGES = qemu-system-arm cpio kmod xz-utils
+test-vm: packages-cross packages-vm
+	@[ $(ARCH) = arm64 ] || { echo 'make test-vm: ARCH is arm64' >&2; exit 2; }
+	$(CROSS_ENV) $(CARGO) test --target $(CROSS) --test kernel --no-run -q
+	LXCBOX_VM_FIRST='/demo.sh $(abspath $(CROSS_DIR))/debug/lxcbox busybox' \
+		tests/vm/suite $(CROSS_DIR)/debug '$(VM_ARM64)' --arch arm64 --file tests/demo.sh=/demo.sh
 
 # Ours beside Debian's lxc on the same configurations; every difference must have its reason.
 compat: packages-test

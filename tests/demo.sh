@@ -1,10 +1,12 @@
 #!/bin/sh
 # A container's whole life, in a mount and network namespace of its own: nothing of the host's
 # network is touched, nothing is downloaded, nothing stays behind.
+# demo.sh BINARY [TEMPLATE]
 set -eu
 binary=$(realpath "$1")
+template=${2:-host}
 if [ "${LXCBOX_DEMO_INSIDE-}" != 1 ]; then
-	LXCBOX_DEMO_INSIDE=1 exec unshare -n -m --propagation private "$0" "$binary"
+	LXCBOX_DEMO_INSIDE=1 exec unshare -n -m --propagation private "$0" "$binary" "$template"
 fi
 
 work=$(mktemp -d /var/tmp/lxcbox-demo.XXXXXX)
@@ -46,8 +48,11 @@ lxc.net.0.ipv4.gateway = 10.0.3.1
 lxc.net.0.ipv6.address = fd42:c0de::10/64
 EOF
 
-say "Create: a root file system made of this machine's own /usr, read-only; no download"
-run lxc-create -P "$path" -n $name -f "$work/demo.conf" -t host
+case $template in
+host) say "Create: a root file system made of this machine's own /usr, read-only; no download" ;;
+*) say "Create: a root file system out of the template $template" ;;
+esac
+run lxc-create -P "$path" -n $name -f "$work/demo.conf" -t "$template"
 say "Start: every namespace of its own, a veth pair on the bridge lxcbr0"
 run lxc-start -P "$path" -n $name
 run lxc-wait -P "$path" -n $name -s RUNNING -t 10

@@ -207,7 +207,7 @@ fn clone_legacy(flags: u64) -> Result<Cloned> {
     finish_clone("clone", pid, flags, pidfd)
 }
 
-fn finish_clone(call: &'static str, pid: i64, flags: u64, pidfd: RawFd) -> Result<Cloned> {
+fn finish_clone(call: &'static str, pid: libc::c_long, flags: u64, pidfd: RawFd) -> Result<Cloned> {
     match pid {
         0 => Ok(Cloned::Child),
         pid if pid > 0 => {

@@ -17,6 +17,7 @@ mod lxcnet;
 mod machine;
 mod net;
 mod openrc;
+mod parents;
 mod protocol;
 mod runtime;
 mod systemd;
