@@ -7,6 +7,7 @@
 pub mod applets;
 pub mod caps;
 pub mod cgroup;
+pub mod check;
 pub mod cli;
 pub mod config;
 pub mod container;

@@ -29,6 +29,7 @@ macro_rules! applets {
 
 applets! {
     attach
+    checkconfig
     config
     console
     create

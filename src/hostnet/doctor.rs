@@ -19,7 +19,7 @@ use crate::sys::{cred, errno, fd};
 use crate::util::blame::Explain;
 
 /// The kernel's limit of ports of a bridge (BR_MAX_PORTS, less the one that is not given out).
-const MAX_PORTS: usize = 1023;
+pub const MAX_PORTS: usize = 1023;
 
 const START: &str = "lxc-net start";
 
@@ -65,6 +65,19 @@ pub fn examine(s: &Settings) -> Result<Vec<Finding>, HostNetError> {
     foreign_rules(s, &mut found);
     remarks(s, &status, &mut host, &mut found)?;
     Ok(found.0)
+}
+
+/// Who holds `port` where dnsmasq needs it.
+pub fn port(s: &Settings, port: u16) -> Option<Finding> {
+    let holder = ports::holder(port, s.v4.value.address)?;
+    Some(Finding { what: holder.sentence(), mend: holder.mend(s), blocks: true })
+}
+
+/// The rules of others that drop containers' traffic.
+pub fn firewall(s: &Settings) -> Vec<Finding> {
+    let mut found = Findings::default();
+    foreign_rules(s, &mut found);
+    found.0
 }
 
 fn programs(s: &Settings, found: &mut Findings) {

@@ -42,3 +42,16 @@ pub fn load() -> Result<(Wanted, Vec<String>), HostNetError> {
     let (settings, notes) = settings::settings(&vars::Variables::load(&FILES)?)?;
     Ok((settings.map_or_else(Wanted::Off, |s| Wanted::On(Box::new(s))), notes))
 }
+
+/// True if the DHCP and DNS service of [`start()`] runs.
+pub fn dnsmasq_running() -> bool {
+    dnsmasq::running().is_some()
+}
+
+/// Where dnsmasq is.
+///
+/// # Errors
+/// It is not installed.
+pub fn dnsmasq_program() -> Result<String, HostNetError> {
+    dnsmasq::find()
+}

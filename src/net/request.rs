@@ -65,6 +65,13 @@ pub enum LinkKind<'a> {
         /// 802.1Q identifier.
         id: u16,
     },
+    /// A tunnel over UDP.
+    Vxlan {
+        /// Its network identifier, 24 bits.
+        id: u32,
+    },
+    /// A type of that name, which needs nothing more.
+    Plain(&'static str),
 }
 
 /// Which link a verb is about.
@@ -143,6 +150,8 @@ impl LinkKind<'_> {
             Self::Macvlan { .. } => "macvlan",
             Self::Ipvlan { .. } => "ipvlan",
             Self::Vlan { .. } => "vlan",
+            Self::Vxlan { .. } => "vxlan",
+            Self::Plain(name) => name,
         }
     }
 }
@@ -160,7 +169,8 @@ pub(super) fn new_link(new: &NewLink<'_>) -> Request {
             put_new(&mut request, peer_name, peer);
             request.end(nest);
         }
-        LinkKind::Bridge => {}
+        LinkKind::Bridge | LinkKind::Plain(_) => {}
+        LinkKind::Vxlan { id } => _ = request.u32(IFLA_VXLAN_ID, *id),
         LinkKind::Macvlan { mode } => _ = request.u32(IFLA_MACVLAN_MODE, *mode),
         LinkKind::Ipvlan { mode, flags } => {
             request.u16(IFLA_IPVLAN_MODE, *mode);

@@ -55,6 +55,7 @@ pub const RTM_DELLINKPROP: u16 = 109;
 pub const AF_BRIDGE: u8 = 7;
 pub const IFLA_AF_SPEC: u16 = 26;
 pub const IFLA_VLAN_ID: u16 = 1;
+pub const IFLA_VXLAN_ID: u16 = 1;
 pub const IFLA_MACVLAN_MODE: u16 = 1;
 pub const IFLA_IPVLAN_MODE: u16 = 1;
 pub const IFLA_IPVLAN_FLAGS: u16 = 2;

@@ -24,6 +24,8 @@ pub enum Protocol {
     Route,
     /// NETLINK_GENERIC.
     Generic,
+    /// NETLINK_NETFILTER.
+    Netfilter,
 }
 
 /// One netlink socket. It stays in the network namespace it was opened in.
@@ -45,6 +47,7 @@ impl Socket {
         let raw = match protocol {
             Protocol::Route => None,
             Protocol::Generic => Some(rustix::net::netlink::GENERIC),
+            Protocol::Netfilter => Some(rustix::net::netlink::NETFILTER),
         };
         let (family, flags) = (AddressFamily::NETLINK, SocketFlags::CLOEXEC);
         let fd = rustix::net::socket_with(family, SocketType::RAW, flags, raw)

@@ -470,6 +470,11 @@ pub fn own_pid() -> Pid {
     rustix::process::getpid().as_raw_nonzero().get()
 }
 
+/// The number of the process that made this one; 0 when it is not to be seen from here.
+pub fn parent_pid() -> Pid {
+    rustix::process::getppid().map_or(0, |pid| pid.as_raw_nonzero().get())
+}
+
 /// setsid(2).
 pub fn setsid() -> Result<()> {
     rustix::process::setsid().map(drop).at("setsid", || "")

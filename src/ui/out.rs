@@ -76,6 +76,13 @@ pub fn line(text: &str) -> Result<(), Failure> {
     out.finish()
 }
 
+/// Writes bytes as they are, at once.
+pub fn bytes(bytes: &[u8]) -> Result<(), Failure> {
+    let mut out = Out::new();
+    out.bytes(bytes)?;
+    out.finish()
+}
+
 /// True if a person reads standard error.
 pub fn stderr_is_terminal() -> bool {
     std::io::stderr().is_terminal()

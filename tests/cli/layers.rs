@@ -18,7 +18,7 @@ const LAYERS: &[(u8, &[&str])] = &[
         ],
     ),
     (5, &["control", "hostnet"]),
-    (6, &["runtime"]),
+    (6, &["runtime", "check"]),
     (7, &["container"]),
     (8, &["ui"]),
     (9, &["applets"]),
@@ -34,6 +34,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("libc", &["sys"]),
     ("seccompiler", &["seccomp"]),
     ("syscalls", &["seccomp"]),
+    ("miniz_oxide", &["check"]),
 ];
 
 /// The code of a file, without its tests and comments.

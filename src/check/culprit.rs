@@ -1,0 +1,110 @@
+//! Who is to blame for a refusal: the kernel says EPERM for a dozen reasons, and the files of
+//! /proc/sys and the process's own state tell which.
+
+use super::host::Host;
+use super::{State, Verdict};
+use crate::sys::{SysError, errno, procfs};
+
+/// What kept a user namespace from being made or used by `uid`.
+pub(super) fn of_user_namespace(host: &Host, uid: u32, error: &SysError) -> Verdict {
+    let is = |path: &str, value: u64| host.number(path) == Some(value);
+    const LIMIT: &str = "proc/sys/user/max_user_namespaces";
+    const CLONE: &str = "proc/sys/kernel/unprivileged_userns_clone";
+    const APPARMOR: &str = "proc/sys/kernel/apparmor_restrict_unprivileged_userns";
+    let blocked = |by: &str, mend: &str| Verdict::blocked(by, mend);
+    match error.errno {
+        // EUSERS until 4.8.
+        errno::ENOSPC | errno::EUSERS => match host.number(LIMIT) {
+            Some(n) if n < 100 => Verdict::blocked(
+                format!("user.max_user_namespaces = {n}"),
+                keep("user.max_user_namespaces=15000"),
+            ),
+            _ => blocked("user namespaces nested too deep, or all of the user's in use", ""),
+        },
+        errno::EINVAL | errno::ENOSYS if host.config.is_some() || error.is(errno::EINVAL) => {
+            Verdict::absent("built without CONFIG_USER_NS")
+        }
+        _ if uid != 0 && is(CLONE, 0) => blocked(
+            "kernel.unprivileged_userns_clone = 0",
+            &keep("kernel.unprivileged_userns_clone=1"),
+        ),
+        _ if uid != 0 && is(APPARMOR, 1) => blocked(
+            "AppArmor: kernel.apparmor_restrict_unprivileged_userns = 1",
+            &keep("kernel.apparmor_restrict_unprivileged_userns=0"),
+        ),
+        _ if is_filtered(host) => blocked("a seccomp filter of this process", ""),
+        _ if is_in_chroot(host) => blocked("a chroot: from one no user namespace can be made", ""),
+        _ => Verdict::new(State::Blocked, error.to_string()),
+    }
+}
+
+/// A command that sets a sysctl now and at every boot.
+pub(super) fn keep(setting: &str) -> String {
+    format!("echo {setting} >/etc/sysctl.d/60-lxc.conf && sysctl -p /etc/sysctl.d/60-lxc.conf")
+}
+
+/// What keeps root from doing what root may.
+pub(super) fn of_root(host: &Host, text: &str) -> Verdict {
+    match confined(host) {
+        Some(by) => Verdict::blocked(by, "").with(text),
+        None => Verdict::new(State::Blocked, text),
+    }
+}
+
+impl Verdict {
+    fn with(mut self, text: &str) -> Self {
+        self.detail = format!("{} ({text})", self.detail);
+        self
+    }
+}
+
+fn own_status(host: &Host, field: &str) -> Option<String> {
+    let status = host.read("proc/self/status")?;
+    procfs::status_field(&status, field).map(str::to_owned)
+}
+
+/// True if a seccomp filter judges this process's calls.
+pub(super) fn is_filtered(host: &Host) -> bool {
+    own_status(host, "Seccomp").is_some_and(|mode| mode == "2")
+}
+
+/// Without a parent directory's mount the root directory is no mount's root: a chroot. The mount
+/// table then has no line for `/`.
+fn is_in_chroot(host: &Host) -> bool {
+    !host.mountinfo.is_empty()
+        && !host.mountinfo.lines().any(|line| line.split(' ').nth(4) == Some("/"))
+}
+
+const CAP_SYS_ADMIN: u64 = 1 << 21;
+const CAP_NET_ADMIN: u64 = 1 << 12;
+
+fn confined(host: &Host) -> Option<&'static str> {
+    let caps = own_status(host, "CapEff").and_then(|text| u64::from_str_radix(&text, 16).ok());
+    match caps {
+        Some(caps) if caps & CAP_SYS_ADMIN == 0 => Some("this root lacks CAP_SYS_ADMIN"),
+        Some(caps) if caps & CAP_NET_ADMIN == 0 => Some("this root lacks CAP_NET_ADMIN"),
+        _ if is_filtered(host) => Some("a seccomp filter of this process"),
+        _ if is_in_user_namespace(host) => Some("the user namespace that this root is in"),
+        _ => None,
+    }
+}
+
+fn is_in_user_namespace(host: &Host) -> bool {
+    let map = host.read("proc/self/uid_map").unwrap_or_default();
+    let all: Vec<&str> = map.split_whitespace().collect();
+    !all.is_empty() && all != ["0", "0", "4294967295"]
+}
+
+/// Whether what was found out is about the machine or about the box that we are in.
+pub(super) fn confinement(host: &Host) -> Verdict {
+    let boxed = match host.euid {
+        0 => confined(host),
+        _ if is_filtered(host) => Some("a seccomp filter of this process"),
+        _ if is_in_user_namespace(host) => Some("a user namespace"),
+        _ => None,
+    };
+    match boxed {
+        Some(by) => Verdict::new(State::Blocked, by),
+        None => Verdict::works(""),
+    }
+}

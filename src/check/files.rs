@@ -1,0 +1,229 @@
+//! The host's own side: id ranges, the programs that map them, the way to the containers, the
+//! bridge and what serves it.
+
+use super::host::Host;
+use super::trial::Refusal;
+use super::{State, Verdict};
+use crate::config::path::SYSCONFDIR;
+use crate::hostnet::{self, Settings, Wanted, doctor};
+use crate::sys::{dirs, fd, passwd, probe, userns};
+use crate::util::blame::Explain;
+use std::path::{Path, PathBuf};
+
+/// What a container wants.
+const IDS: u64 = 65536;
+
+pub(super) fn modules(host: &Host) -> Verdict {
+    match host.modules.are_lost() {
+        true => Verdict::blocked(
+            format!(
+                "/lib/modules/{} is missing: the kernel was replaced since it was booted, and \
+                 nothing can be loaded",
+                host.release
+            ),
+            "reboot",
+        ),
+        false => Verdict::works(""),
+    }
+}
+
+pub(super) fn subuid(host: &Host) -> Verdict {
+    range(host, "etc/subuid", "usermod --add-subuids")
+}
+
+pub(super) fn subgid(host: &Host) -> Verdict {
+    range(host, "etc/subgid", "usermod --add-subgids")
+}
+
+/// The largest range that a file like /etc/subuid gives the caller.
+fn range(host: &Host, file: &str, command: &str) -> Verdict {
+    let text = host.read(file).unwrap_or_default();
+    let number = host.euid.to_string();
+    let name = host.user.as_ref().map_or("root", |user| user.name.as_str());
+    let mut best = (0, 0);
+    let mut end = 100_000;
+    for line in text.lines() {
+        let mut fields = line.split(':');
+        let (Some(who), Some(first), Some(count)) = (fields.next(), fields.next(), fields.next())
+        else {
+            continue;
+        };
+        let (Ok(first), Ok(count)) = (first.parse::<u64>(), count.trim().parse::<u64>()) else {
+            continue;
+        };
+        end = end.max(first.saturating_add(count));
+        if (who == name || who == number) && count > best.1 {
+            best = (first, count);
+        }
+    }
+    let mend = format!("{command} {end}-{} {name}", end + IDS - 1);
+    match best {
+        (first, count) if count >= IDS => {
+            Verdict::works(format!("{name} has {count} from {first} on"))
+        }
+        // Root needs no leave; LXC takes the line as the range to use.
+        _ if host.euid == 0 => Verdict::works("root maps any; no range is set aside for it"),
+        (_, 0) => Verdict::absent(format!("/{file} has no line for {name}")).mend(mend),
+        (_, count) => Verdict::new(
+            State::Blocked,
+            format!("/{file} gives {name} {count} ids, and a container wants {IDS}"),
+        )
+        .mend(mend),
+    }
+}
+
+pub(super) fn newuidmap(host: &Host) -> Verdict {
+    mapper(host, "newuidmap", userns::CAP_SETUID, "cap_setuid")
+}
+
+pub(super) fn newgidmap(host: &Host) -> Verdict {
+    mapper(host, "newgidmap", userns::CAP_SETGID, "cap_setgid")
+}
+
+/// A program that has to have more rights than its caller.
+fn mapper(host: &Host, program: &str, cap: u8, cap_name: &str) -> Verdict {
+    const SETUID: u32 = 0o4000;
+    let places = ["usr/bin", "bin", "usr/local/bin"].map(|dir| host.path(dir).join(program));
+    let Some(path) = places.into_iter().find(|path| path.is_file()) else {
+        return match host.euid {
+            0 => Verdict::absent("root needs none"),
+            _ => Verdict::absent("not installed, and only it may map ids for an ordinary user"),
+        };
+    };
+    let mode = probe::mode_of(&path).map_or((0, 0, 0), |found| found);
+    match userns::is_privileged(&path, cap) {
+        Ok(true) if mode.0 & SETUID != 0 => Verdict::works("setuid root"),
+        Ok(true) => Verdict::works("by file capability"),
+        Ok(false) => Verdict::blocked(
+            format!("{} is neither setuid root nor has it {cap_name}", path.display()),
+            format!("setcap {cap_name}=ep {} || chmod u+s {}", path.display(), path.display()),
+        ),
+        Err(e) => Verdict::unknown(e.to_string()),
+    }
+}
+
+/// A line that lets the caller plug into the bridge.
+pub(super) fn usernet(host: &Host) -> Verdict {
+    let file = Path::new(SYSCONFDIR).join("lxc-usernet");
+    let text = fd::read_to_string(host.path("").join(file.strip_prefix("/").unwrap_or(&file)));
+    let Some(user) = host.user.as_ref().filter(|user| user.uid != 0) else {
+        return Verdict::works("root needs none");
+    };
+    let groups = passwd::parse_groups(&host.read("etc/group").unwrap_or_default());
+    let is_in = |name: &str| {
+        let group = groups.iter().find(|group| group.name == name);
+        group.is_some_and(|g| g.gid == user.gid || g.members.contains(&user.name))
+    };
+    let text = text.unwrap_or_default();
+    let own = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).find(|words| {
+        let who = words.first().copied().unwrap_or("#");
+        words.len() >= 4 && (who == user.name || who.strip_prefix('@').is_some_and(is_in))
+    });
+    match own {
+        Some(words) => Verdict::works(format!("{} devices on {}", words[3], words[2])),
+        None => Verdict::absent(format!("{} has no line for {}", file.display(), user.name))
+            .mend(format!("echo '{} veth lxcbr0 10' >>{}", user.name, file.display())),
+    }
+}
+
+/// The root of a container with an id map is somebody else to the host: every directory on the way
+/// to its files must let others through.
+pub(super) fn way(host: &Host) -> Result<Verdict, Refusal> {
+    const OTHERS_THROUGH: u32 = 0o001;
+    let mut closed: Vec<String> = Vec::new();
+    let mut path = PathBuf::new();
+    for part in host.lxcpath.components() {
+        path.push(part);
+        if let Ok((mode, ..)) = probe::mode_of(&path) {
+            if mode & OTHERS_THROUGH == 0 {
+                closed.push(path.display().to_string());
+            }
+        }
+    }
+    Ok(match closed.is_empty() {
+        true => Verdict::works(""),
+        false => Verdict::blocked(
+            format!("not open to a container's ids (no x for others): {}", closed.join(" ")),
+            format!("chmod o+x {}", closed.join(" ")),
+        ),
+    })
+}
+
+/// The settings of lxc-net, unless they turn it off.
+fn settings() -> Option<Box<Settings>> {
+    match hostnet::load() {
+        Ok((Wanted::On(settings), _)) => Some(settings),
+        _ => None,
+    }
+}
+
+fn off() -> Verdict {
+    Verdict::works("lxc-net is turned off in its settings")
+}
+
+pub(super) fn bridge(host: &Host) -> Verdict {
+    const IFF_UP: u64 = 1;
+    let Some(settings) = settings() else { return off() };
+    let name = &settings.bridge.value;
+    let dir = format!("sys/class/net/{name}");
+    let flags = host.read(&format!("{dir}/flags"));
+    let flags = flags.and_then(|text| u64::from_str_radix(text.trim_start_matches("0x"), 16).ok());
+    match flags {
+        None => Verdict::absent(format!("there is no {name}")).mend("lxc-net start"),
+        Some(_) if !dirs::exists(&host.path(&dir).join("bridge")) => {
+            Verdict::blocked(format!("{name} is no bridge"), "")
+        }
+        Some(flags) if flags & IFF_UP == 0 => {
+            Verdict::blocked(format!("{name} is down"), format!("ip link set {name} up"))
+        }
+        Some(_) => Verdict::works(format!("{name} is up")),
+    }
+}
+
+pub(super) fn dnsmasq(_: &Host) -> Verdict {
+    match (settings(), hostnet::dnsmasq_program()) {
+        (None, _) => off(),
+        (_, Ok(path)) => Verdict::works(path),
+        (_, Err(error)) => {
+            Verdict::absent(error.to_string()).mend(error.hint().unwrap_or_default())
+        }
+    }
+}
+
+/// Who holds the port that dnsmasq needs; it is ours when lxc-net has been started.
+pub(super) fn port53(_: &Host) -> Verdict {
+    let Some(settings) = settings() else { return off() };
+    if hostnet::dnsmasq_running() {
+        return Verdict::works("lxc-net's dnsmasq has it");
+    }
+    match doctor::port(&settings, 53) {
+        None => Verdict::works("free"),
+        Some(finding) => Verdict::blocked(finding.what, finding.mend),
+    }
+}
+
+pub(super) fn forwarding(host: &Host) -> Verdict {
+    match host.number("proc/sys/net/ipv4/ip_forward") {
+        Some(0) => Verdict::blocked("net.ipv4.ip_forward = 0", ""),
+        Some(_) => Verdict::works(""),
+        None => Verdict::unknown("no /proc/sys/net/ipv4/ip_forward"),
+    }
+}
+
+/// Rules of Docker, ufw, firewalld that drop what containers send.
+pub(super) fn firewall(host: &Host) -> Result<Verdict, Refusal> {
+    use super::modules::Presence;
+    let Some(settings) = settings() else { return Ok(off()) };
+    if host.euid != 0 {
+        return Ok(Verdict::unknown("only root may read the rules"));
+    }
+    // To list rules that nobody has made would load the module for them.
+    if host.modules.presence("nf_tables") == Presence::OnDisk {
+        return Ok(Verdict::works("nf_tables is not loaded: there are no rules"));
+    }
+    let findings = doctor::firewall(&settings);
+    Ok(match findings.into_iter().find(|finding| finding.blocks) {
+        Some(finding) => Verdict::blocked(finding.what, finding.mend),
+        None => Verdict::works(""),
+    })
+}
