@@ -18,6 +18,14 @@ BENCH_PACKAGES = gcc libc6-dev lxc busybox-static crun runc bubblewrap systemd-c
 # Where the binary looks for templates and shared configs beside LXC's own places, and for
 # lxc.conf and default.conf; what is built in serves where they are missing.
 SYSCONFDIR ?= /etc
+BINDIR     ?= $(PREFIX)/bin
+LIBEXECDIR ?= $(PREFIX)/libexec
+# Where the units and scripts for the host's boot go; empty: not installed. One directory that holds
+# both kinds of scripts (OpenRC reads /etc/init.d too) gets the one that INIT names.
+UNITDIR     ?= $(PREFIX)/lib/systemd/system
+USERUNITDIR ?= $(PREFIX)/lib/systemd/user
+INITDIR     ?= $(SYSCONFDIR)/init.d
+INIT        ?= $(shell command -v openrc-run >/dev/null && echo openrc || echo sysvinit)
 export LXCBOX_DATADIR = $(PREFIX)/share
 export LXCBOX_SYSCONFDIR = $(SYSCONFDIR)/lxc
 
@@ -227,3 +235,18 @@ install: build
 		$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_lxcbox
 	install -d $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
 	install -m 0644 $(OUT)/generated/fish/* $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+	$(call install_boot,lxc-containers,0755,$(LIBEXECDIR)/lxc/lxc-containers)
+	$(if $(UNITDIR),$(foreach unit,lxc.service lxc@.service lxc-net.service,\
+		$(call install_boot,$(unit),0644,$(UNITDIR)/$(unit));))
+	$(if $(USERUNITDIR),$(call install_boot,lxc-user.service,0644,$(USERUNITDIR)/lxc.service))
+	$(if $(INITDIR),$(foreach name,lxc lxc-net,\
+		$(call install_boot,$(name).$(INIT),0755,$(INITDIR)/$(name));))
+
+# $(call install_boot,FILE,MODE,TARGET): a file of share/boot with the places filled in.
+define install_boot
+if [ -e $(DESTDIR)$(3) ] && ! grep -q '$(PREFIX)/' $(DESTDIR)$(3); then \
+	echo '$(DESTDIR)$(3) is there already and not ours: left as it is'; \
+else install -d $(DESTDIR)$(dir $(3)) && sed -e 's|@BINDIR@|$(BINDIR)|g' \
+	-e 's|@LIBEXECDIR@|$(LIBEXECDIR)|g' -e 's|@SYSCONFDIR@|$(SYSCONFDIR)|g' share/boot/$(1) \
+	>$(DESTDIR)$(3) && chmod $(2) $(DESTDIR)$(3); fi
+endef

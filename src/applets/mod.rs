@@ -30,6 +30,7 @@ macro_rules! applets {
 applets! {
     attach
     checkconfig
+    autostart
     config
     console
     create

@@ -6,7 +6,7 @@ use crate::container::info::{self, State};
 use crate::container::power::{self, Asked, Patience, PowerError, Request};
 use crate::ui::args::{flag, shared, value};
 use crate::ui::command::{ArgMatches, Command};
-use crate::ui::{Context, Failure, out, report};
+use crate::ui::{Context, Failure, report};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ pub const APPLET: Applet =
 
 /// How long a container has to halt unless told otherwise.
 const DEFAULT_SECONDS: i64 = 60;
-/// After this long a person at a terminal is told what we wait for.
+/// After this long it is said what we wait for.
 const QUIET: Duration = Duration::from_secs(2);
 /// What LXC returns for a container that does not run.
 const NOT_RUNNING: u8 = 2;
@@ -55,7 +55,7 @@ fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
         return Err(Failure::new("container is not running").status(NOT_RUNNING));
     }
     if kill {
-        power::kill(&container)?;
+        power::kill(&container, Patience::Forever)?;
         return Ok(ExitCode::SUCCESS);
     }
     let seconds = if nowait { 0 } else { timeout.unwrap_or(DEFAULT_SECONDS) };
@@ -75,7 +75,7 @@ fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     }
     match wait(ctx, &container, asked, seconds) {
         Err(e @ PowerError::TooSlow { .. }) if !reboot && !nokill => {
-            power::kill(&container)?;
+            power::kill(&container, Patience::Forever)?;
             ctx.warn(&format!("{}; it was killed", report::sentence(&e)));
             Ok(ExitCode::SUCCESS)
         }
@@ -93,21 +93,11 @@ fn wait(
     asked: Asked,
     seconds: i64,
 ) -> Result<(), PowerError> {
-    if ctx.quiet || !out::stderr_is_terminal() {
-        return asked.wait(container, Patience::seconds(seconds));
-    }
-    let text = describe(&asked, seconds);
-    asked.wait_telling(container, Patience::seconds(seconds), QUIET, || {
-        report::say(ctx.prog, Some(container.name()), &text);
+    let patience = Patience::seconds(seconds);
+    let text = asked.describe(patience);
+    asked.wait_telling(container, patience, QUIET, || {
+        if !ctx.quiet {
+            report::say(ctx.prog, Some(container.name()), &text);
+        }
     })
-}
-
-fn describe(asked: &Asked, seconds: i64) -> String {
-    let limit = match seconds {
-        ..0 => "as long as it takes".to_owned(),
-        seconds => format!("up to {seconds} seconds"),
-    };
-    let what = if asked.request == Request::Reboot { "reboot" } else { "halt" };
-    let Asked { signal, pid, init, .. } = asked;
-    format!("sent {signal} to {init} (process {pid}); waiting {limit} for it to {what}")
 }

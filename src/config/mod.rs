@@ -518,12 +518,30 @@ pub struct Signals {
 }
 
 /// `lxc.start.*`.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Autostart {
+    /// `after`: containers that have to be ready before.
+    pub after: Vec<Sourced<String>>,
     /// `auto`.
     pub auto: bool,
     /// `delay`, seconds.
     pub delay: u32,
     /// `order`.
     pub order: i32,
+    /// `ready`.
+    pub ready: Readiness,
+}
+
+/// When a container that was started is ready for those that wait for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Readiness {
+    /// As soon as its init runs.
+    #[default]
+    Running,
+    /// When it has an address.
+    Address,
+    /// When something in it says so on the socket that is named by `NOTIFY_SOCKET`.
+    Notify,
+    /// When this command line, run in it again and again, ends with status 0.
+    Command(String),
 }

@@ -1,10 +1,12 @@
 //! A named container below a container path: where its files are, loading and locking it,
 //! enumerating, and the life-cycle verbs that are not a start.
 
+pub mod autostart;
 pub mod console;
 pub mod create;
 pub mod depends;
 pub mod destroy;
+pub mod guest;
 pub mod info;
 pub mod list;
 pub mod lock;

@@ -2,13 +2,16 @@
 //! container through its monitor.
 
 use super::Container;
+use super::guest::{self, Inside, Looks, Means};
 use super::info::State;
 use crate::cgroup::freezer::Freezer;
 use crate::cgroup::{Base, CgroupError, Layout, Version};
 use crate::config::Signal;
 use crate::control::client::{Client, ClientError, Watch};
+use crate::runtime::attach::AttachError;
 use crate::sys::event::Ready;
-use crate::sys::{SysError, cred, errno, event, process, procfs};
+use crate::sys::process::Wait;
+use crate::sys::{SysError, cred, errno, event, process};
 use crate::util::blame::{Explain, Origin};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
@@ -54,7 +57,7 @@ pub enum PowerError {
         name: String,
     },
     /// The wait was too short.
-    #[error("container {name:?} did not {what} within {seconds} seconds after {signal}")]
+    #[error("container {name:?} did not {what} within {seconds} seconds after {means}")]
     TooSlow {
         /// The container.
         name: String,
@@ -62,8 +65,17 @@ pub enum PowerError {
         what: &'static str,
         /// How long it had.
         seconds: u64,
-        /// What init was sent.
-        signal: Signal,
+        /// How init was asked.
+        means: Means,
+    },
+    /// A command of init's own cannot be run.
+    #[error("asking init of container {name:?}")]
+    Attach {
+        /// The container.
+        name: String,
+        /// Why.
+        #[source]
+        cause: Box<AttachError>,
     },
 }
 
@@ -87,6 +99,7 @@ impl Explain for PowerError {
             Self::Cgroup(e) => e.errno(),
             Self::Wait { cause, .. } | Self::Signal { cause, .. } => Some(cause.errno),
             Self::NoFreezer(_) | Self::Stopped { .. } => None,
+            Self::Attach { cause, .. } => cause.errno(),
             Self::TooSlow { .. } => Some(errno::ETIMEDOUT),
         }
     }
@@ -126,7 +139,16 @@ impl Patience {
         u64::try_from(seconds).map_or(Self::Forever, |s| Self::For(Duration::from_secs(s)))
     }
 
-    fn deadline(self) -> Option<Instant> {
+    /// Rounded up; 0 for ever.
+    pub fn whole_seconds(self) -> u64 {
+        match self {
+            Self::Forever => 0,
+            Self::For(time) => time.as_millis().div_ceil(1000) as u64,
+        }
+    }
+
+    /// When it is over.
+    pub fn deadline(self) -> Option<Instant> {
         match self {
             Self::Forever => None,
             Self::For(time) => Instant::now().checked_add(time),
@@ -249,8 +271,8 @@ impl Request {
 
 /// A request that init has been sent.
 pub struct Asked {
-    /// The signal.
-    pub signal: Signal,
+    /// How.
+    pub means: Means,
     /// Init.
     pub pid: i32,
     /// The name of init's program, cut at 15 characters; empty if it cannot be seen.
@@ -260,46 +282,58 @@ pub struct Asked {
     watch: Watch,
 }
 
-/// Sends init the signal for `request`. The state is watched from before that.
+/// Asks init for `request`: by the signal that the running container's configuration names, else
+/// in the way of that init. The state is watched from before that.
+///
+/// Must come before all that may not happen twice: it may execute this program anew, see
+/// [`Inside::open`].
 pub fn ask(container: &Container, request: Request) -> Result<Asked, PowerError> {
     let client = container.client();
     let pid = client.init_pid()?;
-    let signal = signal_for(&client, request, pid);
     let pidfd = match client.init_pidfd()? {
         Some(pidfd) => Some(pidfd),
         // FALLBACK(<5.3): by number.
         None => process::pidfd_open(pid).ok(),
     };
-    let status = procfs::status(pid).unwrap_or_default();
-    let init = procfs::status_field(&status, "Name").unwrap_or_default().to_owned();
+    let looks = Looks::of(pid);
+    let mut means = match configured(&client, request) {
+        Some(signal) => Means::Signal(signal),
+        None => guest::means(&looks, request),
+    };
+    let name = || container.name().to_owned();
+    let inside = match means {
+        Means::Signal(_) => None,
+        Means::Command(words, _) => Some(
+            Inside::open(container, words)
+                .map_err(|e| PowerError::Attach { name: name(), cause: Box::new(e) })?,
+        ),
+    };
     let watch = match request {
         Request::Halt => client.watch(&[State::Stopped], false)?,
         Request::Reboot => client.watch(&[State::Running], true)?,
     };
-    process::send_signal(pid, pidfd.as_ref().map(AsFd::as_fd), signal.0).map_err(|cause| {
-        PowerError::Signal { name: container.name().to_owned(), signal, pid, cause }
-    })?;
-    Ok(Asked { signal, pid, init, request, watch })
-}
-
-/// What the running container's configuration says, else LXC's defaults. An init that blocks
-/// SIGRTMIN+3 is systemd, which takes that for "halt" and SIGPWR for a failing power supply.
-fn signal_for(client: &Client, request: Request, pid: i32) -> Signal {
-    let configured = client.config_item(request.key()).ok().flatten();
-    let configured = configured.and_then(|text| Signal::parse(text.trim()));
-    match (configured.filter(|signal| signal.0 != 0), request) {
-        (Some(signal), _) => signal,
-        (None, Request::Reboot) => Signal::INT,
-        (None, Request::Halt) if blocks(pid, Signal::SYSTEMD_HALT) => Signal::SYSTEMD_HALT,
-        (None, Request::Halt) => Signal::PWR,
+    if let (Some(inside), Means::Command(_, signal)) = (inside, means) {
+        let ran = inside.run(COMMAND_PATIENCE).map_err(|cause| wait_error(container, cause))?;
+        let ended = || pidfd.as_ref().is_some_and(|p| event::pidfd_ended(p.as_fd()) == Ok(true));
+        if ran != Some(Wait::Exited(0)) && !ended() {
+            log::warn!("{means} in container {:?}: no success; sending {signal}", name());
+            means = Means::Signal(signal);
+        }
     }
+    if let Means::Signal(signal) = means {
+        process::send_signal(pid, pidfd.as_ref().map(AsFd::as_fd), signal.0)
+            .map_err(|cause| PowerError::Signal { name: name(), signal, pid, cause })?;
+    }
+    Ok(Asked { means, pid, init: looks.name, request, watch })
 }
 
-fn blocks(pid: i32, signal: Signal) -> bool {
-    let status = procfs::status(pid).unwrap_or_default();
-    let mask = procfs::status_field(&status, "SigBlk");
-    mask.and_then(|mask| u64::from_str_radix(mask, 16).ok())
-        .is_some_and(|mask| mask & event::signal_bit(signal.0) != 0)
+/// How long init's own program for halt and reboot may take to tell it.
+const COMMAND_PATIENCE: Patience = Patience::For(Duration::from_secs(10));
+
+/// What the running container's configuration says.
+fn configured(client: &Client, request: Request) -> Option<Signal> {
+    let text = client.config_item(request.key()).ok().flatten()?;
+    Signal::parse(text.trim()).filter(|signal| signal.0 != 0)
 }
 
 impl Asked {
@@ -349,17 +383,26 @@ impl Asked {
         if reached == Some(State::Stopped) {
             return Err(PowerError::Stopped { name });
         }
-        let seconds = match patience {
-            Patience::For(time) => time.as_secs(),
-            Patience::Forever => 0,
-        };
-        Err(PowerError::TooSlow { name, what, seconds, signal: self.signal })
+        let seconds = patience.whole_seconds();
+        Err(PowerError::TooSlow { name, what, seconds, means: self.means })
     }
 }
 
 /// Has the monitor end the container with its stop signal (SIGKILL unless configured) and waits
-/// until the monitor has cleaned up.
-pub fn kill(container: &Container) -> Result<(), PowerError> {
-    container.client().stop(None)?;
-    Ok(())
+/// until the monitor has cleaned up; false if it has not in time.
+pub fn kill(container: &Container, patience: Patience) -> Result<bool, PowerError> {
+    Ok(container.client().stop(patience.deadline())?)
+}
+
+impl Asked {
+    /// What we wait for, for a person.
+    pub fn describe(&self, patience: Patience) -> String {
+        let Self { means, pid, init, request, .. } = self;
+        let what = request.what();
+        let limit = match patience {
+            Patience::Forever => "as long as it takes".to_owned(),
+            Patience::For(_) => format!("up to {} seconds", patience.whole_seconds()),
+        };
+        format!("{init} (process {pid}) was asked by {means} to {what}; waiting {limit} for it")
+    }
 }

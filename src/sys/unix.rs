@@ -122,6 +122,24 @@ pub fn connect_path(kind: Kind, path: &std::path::Path) -> Result<OwnedFd> {
     Ok(fd)
 }
 
+/// A datagram socket that is bound to a new file which everybody who sees it may send to.
+pub fn bind_datagram(path: &std::path::Path) -> Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let fd = rustix::net::socket_with(AddressFamily::UNIX, SocketType::DGRAM, flags, None)
+        .at("socket", || "AF_UNIX")?;
+    let address = SocketAddrUnix::new(path).at("bind", || path.display())?;
+    rustix::net::bind(&fd, &address).at("bind", || path.display())?;
+    rustix::fs::chmod(path, rustix::fs::Mode::from_raw_mode(0o666))
+        .at("chmod", || path.display())?;
+    Ok(fd)
+}
+
+/// Whoever sends to this socket from now on gets EPIPE, also where copies of the descriptor are
+/// left open.
+pub fn stop_receiving(sock: BorrowedFd<'_>) -> Result<()> {
+    rustix::net::shutdown(sock, rustix::net::Shutdown::Read).at("shutdown", || "SHUT_RD")
+}
+
 /// Stream or sequenced packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {

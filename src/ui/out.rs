@@ -83,11 +83,6 @@ pub fn bytes(bytes: &[u8]) -> Result<(), Failure> {
     out.finish()
 }
 
-/// True if a person reads standard error.
-pub fn stderr_is_terminal() -> bool {
-    std::io::stderr().is_terminal()
-}
-
 /// The width of the terminal on standard output; `None` if it is none.
 pub fn terminal_width() -> Option<usize> {
     let stdout = std::io::stdout();

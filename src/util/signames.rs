@@ -56,12 +56,18 @@ impl Signal {
     pub const INT: Self = Self(2);
     /// SIGKILL.
     pub const KILL: Self = Self(9);
+    /// SIGUSR1.
+    pub const USR1: Self = Self(10);
     /// SIGTERM.
     pub const TERM: Self = Self(15);
+    /// SIGCONT.
+    pub const CONT: Self = Self(18);
     /// SIGPWR.
     pub const PWR: Self = Self(30);
     /// SIGRTMIN+3: systemd's "halt" request (systemd(1), SIGNALS).
     pub const SYSTEMD_HALT: Self = Self(RTMIN + 3);
+    /// SIGRTMIN+5: its "reboot" request.
+    pub const SYSTEMD_REBOOT: Self = Self(RTMIN + 5);
 
     /// Parses `SIGxxx` (any case, prefix required), a number, `SIGRTMIN+N` or `SIGRTMAX-N`.
     /// `None` for anything else and for numbers above 64 (`sig_parse` of LXC).

@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test that cannot go on has failed")]
 
+mod autostart;
 mod examples;
 mod harness;
 mod help;

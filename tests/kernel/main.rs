@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot set itself up fails there")]
 
 mod attach;
+mod autostart;
 mod cgroups;
 mod confinement;
 mod console;

@@ -26,7 +26,8 @@ ca::ctrlaltdel:/sbin/shutdown -r now
 co:2:respawn:/sbin/getty --noclear 38400 console
 ";
 
-fn openrc() -> PathBuf {
+/// The root file system, made if it is not there yet.
+pub fn openrc() -> PathBuf {
     let root = cache().join("debian-12-openrc");
     if root.join("etc/inittab.done").exists() {
         return root;

@@ -496,9 +496,21 @@ pub(super) static KEYS: &[Key] = &[
     Key::new("lxc.signal.halt", one!(signals.halt, SIGNAL), "37", "asks init to shut down"),
     Key::new("lxc.signal.reboot", one!(signals.reboot, SIGNAL), "2", "asks init to reboot"),
     Key::new("lxc.signal.stop", one!(signals.stop, SIGNAL), "9", "ends the container at once"),
+    Key::new(
+        "lxc.start.after",
+        many!(words start.after, CONTAINER),
+        "database cache",
+        "lxc-autostart starts it when these are ready; LXC's tools refuse a file with this key",
+    ),
     Key::new("lxc.start.auto", one!(start.auto, BOOL), "1", "lxc-autostart starts it"),
     Key::new("lxc.start.delay", one!(start.delay, UINT), "5", "seconds to wait after its start"),
     Key::new("lxc.start.order", one!(start.order, INT), "-10", "low numbers start first"),
+    Key::new(
+        "lxc.start.ready",
+        one!(start.ready, READINESS),
+        "/usr/bin/pg_isready -q",
+        "when what comes after it may start; LXC's tools refuse a file with this key",
+    ),
     Key::new(
         "lxc.sysctl",
         family!("lxc.sysctl", sysctls, ITEM, true),

@@ -8,7 +8,7 @@ pub mod net;
 
 pub use auto::{mount_auto, show_mount_auto};
 
-use super::{Arch, Cap, ConsolePath, IdKind, IdMapEntry, Limit, NsKind, Signal};
+use super::{Arch, Cap, ConsolePath, IdKind, IdMapEntry, Limit, NsKind, Readiness, Signal};
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
@@ -186,6 +186,42 @@ fn show_text(value: &Option<String>, out: &mut String) {
 
 /// Any text.
 pub const TEXT: Codec<Option<String>> = Codec { shape: "text", parse: text, show: show_text };
+
+/// The name of a container, as an element of a list.
+pub const CONTAINER: Codec<String> = Codec {
+    shape: "name",
+    parse: |value| match crate::util::name::check(value) {
+        Ok(()) => Ok(value.to_owned()),
+        Err(_) => Err(ValueError::shape(value, "a container's name")),
+    },
+    show: ITEM.show,
+};
+
+/// `lxc.start.ready`.
+pub const READINESS: Codec<Readiness> = Codec {
+    shape: "running|address|notify|/command",
+    parse: |value| match value {
+        "running" => Ok(Readiness::Running),
+        "address" => Ok(Readiness::Address),
+        "notify" => Ok(Readiness::Notify),
+        _ if value.starts_with('/') => match crate::util::words::split(value) {
+            Ok(_) => Ok(Readiness::Command(value.to_owned())),
+            Err(_) => Err(ValueError::shape(value, "a command whose quotes are closed")),
+        },
+        _ => Err(ValueError::shape(
+            value,
+            "running, address, notify or a command in the container that begins with '/'",
+        )),
+    },
+    show: |value, out| {
+        out.push_str(match value {
+            Readiness::Running => "running",
+            Readiness::Address => "address",
+            Readiness::Notify => "notify",
+            Readiness::Command(line) => line,
+        });
+    },
+};
 
 /// Any text, as an element of a list.
 pub const ITEM: Codec<String> =

@@ -1,0 +1,316 @@
+//! lxc-autostart and the stopping of guests: order, parallel starts, readiness, what fails or
+//! hangs, and how each init is asked.
+
+use crate::machine::{Machine, Outcome, eventually};
+use crate::systemd::{debian, with_copy};
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Child, Stdio};
+
+/// Busybox's init told by nothing but its looks.
+const NO_SIGNALS: &str = "lxc.signal.halt =\nlxc.signal.reboot =\n";
+
+fn autostart(m: &Machine, args: &[&str]) -> Outcome {
+    m.lxc("autostart", args)
+}
+
+/// A container that writes its short name to `log` when it starts.
+fn logged(m: &Machine, short: &str, lines: &str) -> String {
+    m.container(
+        short,
+        &format!(
+            "lxc.start.auto = 1\nlxc.net.0.type = empty\n\
+             lxc.hook.start-host = sh -c 'echo {short} >> {}'\n{lines}",
+            m.dir.join("log").display()
+        ),
+    )
+}
+
+fn log(m: &Machine) -> String {
+    let text = fs::read_to_string(m.dir.join("log")).unwrap_or_default();
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// The summary's word for a container.
+fn word(stdout: &str, name: &str) -> String {
+    let line = stdout.lines().find_map(|line| line.strip_prefix(&format!("{name}: ")));
+    let line = line.unwrap_or_else(|| panic!("no line for {name} in:\n{stdout}"));
+    line.split(" (").next().unwrap_or_default().to_owned()
+}
+
+/// lxc-autostart in the background, its output in files.
+struct Background {
+    child: Child,
+    out: PathBuf,
+    err: PathBuf,
+}
+
+impl Background {
+    fn new(m: &Machine, args: &[&str]) -> Self {
+        let (out, err) = (m.dir.join("out"), m.dir.join("err"));
+        let mut command = m.lxc_command("autostart", args);
+        command.stdout(Stdio::from(fs::File::create(&out).unwrap()));
+        command.stderr(Stdio::from(fs::File::create(&err).unwrap()));
+        Self { child: command.spawn().unwrap(), out, err }
+    }
+
+    fn stderr(&self) -> String {
+        fs::read_to_string(&self.err).unwrap()
+    }
+
+    fn end(mut self) -> (i32, String) {
+        let status = self.child.wait().unwrap();
+        (status.code().unwrap(), fs::read_to_string(&self.out).unwrap())
+    }
+}
+
+#[test]
+fn containers_start_in_order_and_stop_in_reverse() {
+    let m = Machine::new();
+    let last = logged(&m, "last", "lxc.start.order = 5\n");
+    let first = logged(&m, "first", "lxc.start.order = -5\n");
+    let middle = logged(&m, "middle", "");
+    let grouped = logged(&m, "grouped", "lxc.group = web\n");
+    let manual = m.container("manual", "lxc.net.0.type = empty\n");
+
+    let listed = autostart(&m, &["-L", "-g", ",web"]).ok();
+    assert_eq!(listed, format!("{first} 0\n{middle} 0\n{last} 0\n{grouped} 0\n"));
+    let said = autostart(&m, &[]).ok();
+    assert_eq!(log(&m), "first middle last");
+    for name in [&first, &middle, &last] {
+        assert_eq!(word(&said, name), "started");
+    }
+    assert_eq!((m.state(&grouped), m.state(&manual)), ("STOPPED".into(), "STOPPED".into()));
+    // Nothing is left to do, and that is no failure.
+    assert_eq!(autostart(&m, &[]).ok(), "");
+    assert_eq!(autostart(&m, &["-g", "web"]).ok().lines().count(), 1);
+
+    let stop = autostart(&m, &["-L", "-s", "-a", "-A"]).ok();
+    assert_eq!(stop.lines().collect::<Vec<_>>(), [&last, &middle, &grouped, &first]);
+    let said = autostart(&m, &["-s", "-a", "-A"]).ok();
+    let order: Vec<&str> = said.lines().filter_map(|l| l.split(": ").next()).collect();
+    assert_eq!((order[0], order[3]), (last.as_str(), first.as_str()));
+    assert!(said.lines().all(|line| line.contains(": stopped (")), "{said}");
+    assert_eq!(m.settle(), Vec::<String>::new());
+}
+
+#[test]
+fn equal_orders_start_together_up_to_the_cap() {
+    let m = Machine::new();
+    let dir = m.dir.join("meet");
+    fs::create_dir(&dir).unwrap();
+    // Each waits for all three: one after the other they would never start.
+    let meet = format!(
+        "lxc.hook.pre-start = sh -c 'touch {0}/$LXC_NAME; \
+         until [ $(ls {0} | wc -l) = 3 ]; do sleep 0.02; done'\n",
+        dir.display()
+    );
+    for short in ["a", "b", "c"] {
+        logged(&m, short, &meet);
+    }
+    assert_eq!(autostart(&m, &["--jobs", "3"]).ok().lines().count(), 3);
+    autostart(&m, &["-k"]).ok();
+
+    // With a cap of one nobody finds another one at it.
+    let alone = m.dir.join("alone");
+    let alone = format!(
+        "lxc.hook.pre-start = sh -c 'mkdir {0}'\nlxc.hook.start-host = sh -c 'rmdir {0}'\n",
+        alone.display()
+    );
+    for short in ["a", "b", "c"] {
+        let name = m.name(short);
+        let config = fs::read_to_string(m.config(&name)).unwrap();
+        let others = config.lines().filter(|line| !line.contains("lxc.hook"));
+        let config = others.flat_map(|line| [line, "\n"]).collect::<String>() + &alone;
+        fs::write(m.config(&name), config).unwrap();
+    }
+    autostart(&m, &["-j", "1"]).ok();
+}
+
+#[test]
+fn a_broken_or_slow_container_holds_up_nobody() {
+    let m = Machine::new();
+    let gate = m.dir.join("gate");
+    let broken = logged(&m, "broken", "lxc.net.1.type = veth\nlxc.net.1.link = nosuch0\n");
+    let nonsense = logged(&m, "nonsense", "lxc.nonsense = 1\n");
+    let slow = logged(
+        &m,
+        "slow",
+        &format!(
+            "lxc.hook.pre-start = sh -c 'until [ -e {} ]; do sleep 0.02; done'\n",
+            gate.display()
+        ),
+    );
+    let good = logged(&m, "good", "lxc.start.order = 1\n");
+    let said = autostart(&m, &["-t", "1"]);
+    let (out, err) = (said.stdout.clone(), said.fails(2));
+    for name in [&broken, &nonsense, &slow] {
+        assert_eq!(word(&out, name), "failed");
+    }
+    assert_eq!(word(&out, &good), "started");
+    assert!(err.contains("bridge \"nosuch0\" does not exist"), "{err}");
+    assert!(err.contains("hint: "), "{err}");
+    assert!(err.contains("lxc.nonsense"), "{err}");
+    assert!(err.contains("not started after 1 seconds; left to go on"), "{err}");
+    fs::write(&gate, "").unwrap();
+    eventually(10, "the slow one", || (m.state(&slow) == "RUNNING").then_some(()));
+    // Only what fails is left.
+    autostart(&m, &[]).fails(1);
+}
+
+#[test]
+fn one_waits_for_another_until_it_is_ready() {
+    let m = Machine::new();
+    let db = m.name("db");
+    let web = logged(&m, "web", &format!("lxc.start.after = {db} nosuch\n"));
+    logged(&m, "db", "lxc.start.order = 9\nlxc.start.ready = /bin/test -e /tmp/ready\n");
+    let plan = autostart(&m, &["--dry-run"]);
+    assert!(plan.stderr.contains("names \"nosuch\", which does not exist"), "{}", plan.stderr);
+    let plan = plan.ok();
+    assert!(plan.contains(&format!("{web} after {db}")), "{plan}");
+    assert!(plan.contains("ready when '/bin/test -e /tmp/ready' succeeds"), "{plan}");
+    assert_eq!(m.state(&db), "STOPPED");
+
+    let run = Background::new(&m, &[]);
+    let waits = format!("{web}: waits for {db}");
+    eventually(10, "a word on what is waited for", || run.stderr().contains(&waits).then_some(()));
+    let waits = format!("{db}: runs; waiting for success of '/bin/test -e /tmp/ready'");
+    eventually(10, "the other word", || run.stderr().contains(&waits).then_some(()));
+    assert_eq!(log(&m), "db");
+    m.inside(&db, "touch /tmp/ready").ok();
+    let (status, out) = run.end();
+    assert_eq!(status, 0, "{out}");
+    assert_eq!((word(&out, &db), word(&out, &web)), ("ready".into(), "started".into()));
+    assert_eq!(log(&m), "db web");
+}
+
+#[test]
+fn who_is_not_ready_in_time_is_a_failure_and_the_others_go_on() {
+    let m = Machine::new();
+    let db = logged(&m, "db", "lxc.start.ready = address\n");
+    let web = logged(&m, "web", &format!("lxc.start.after = {db}\n"));
+    let said = autostart(&m, &["-t", "1"]);
+    let out = said.stdout.clone();
+    let err = said.fails(2);
+    assert!(err.contains("runs, but is not ready after 1 seconds: no address"), "{err}");
+    assert_eq!((word(&out, &db), word(&out, &web)), ("failed".into(), "started".into()));
+    assert_eq!(m.state(&db), "RUNNING");
+}
+
+#[test]
+fn an_address_makes_it_ready() {
+    let m = Machine::new();
+    m.sh("ip link add br0 type bridge && ip link set br0 up").ok();
+    let net = "lxc.net.0.type = veth\nlxc.net.0.link = br0\nlxc.net.0.flags = up\n\
+               lxc.start.auto = 1\nlxc.start.ready = address\n";
+    let name = m.container("net", net);
+    fs::write(
+        m.lxcpath().join(&name).join("rootfs/etc/inittab"),
+        "::sysinit:/bin/sh -c 'sleep 0.3; ip addr add 10.9.8.7/24 dev eth0'\n",
+    )
+    .unwrap();
+    assert_eq!(word(&autostart(&m, &[]).ok(), &name), "ready");
+    assert!(m.lxc("ls", &["-f"]).ok().contains("10.9.8.7"));
+}
+
+#[test]
+fn circles_are_refused() {
+    let m = Machine::new();
+    let (a, b) = (m.name("a"), m.name("b"));
+    logged(&m, "a", &format!("lxc.start.after = {b}\n"));
+    logged(&m, "b", &format!("lxc.start.after = {a}\n"));
+    logged(&m, "c", &format!("lxc.start.after = {a}\n"));
+    let err = autostart(&m, &[]).fails(2);
+    assert!(err.contains(&format!("goes in a circle: {a} after {b} after {a}")), "{err}");
+    assert_eq!(log(&m), "c");
+}
+
+#[test]
+fn who_does_not_halt_is_killed_within_the_time_for_all() {
+    let m = Machine::new();
+    let deaf = "lxc.init.cmd = /bin/sleep 1000\nlxc.signal.halt = SIGUSR2\n";
+    let one = logged(&m, "one", &format!("{deaf}lxc.start.order = 2\n"));
+    let two = logged(&m, "two", &format!("{deaf}lxc.start.order = 1\n"));
+    let well = logged(&m, "well", "");
+    let frozen = logged(&m, "frozen", "");
+    autostart(&m, &[]).ok();
+    m.lxc("freeze", &["-n", &frozen]).ok();
+    let said = autostart(&m, &["-s", "-t", "9"]);
+    let err = said.stderr.clone();
+    let out = said.ok();
+    for name in [&one, &two] {
+        assert_eq!(word(&out, name), "killed");
+        assert!(err.contains(&format!("{name}: container \"{name}\" did not halt")), "{err}");
+    }
+    assert!(err.contains("after SIGUSR2; it was killed"), "{err}");
+    // Each had a part of it: a third.
+    assert!(err.contains("within 3 seconds"), "{err}");
+    for name in [&well, &frozen] {
+        assert_eq!(word(&out, name), "stopped");
+    }
+    assert_eq!(m.settle(), Vec::<String>::new());
+}
+
+#[test]
+fn a_reboot_and_a_kill_of_all() {
+    let m = Machine::new();
+    let name = logged(&m, "again", "");
+    let off = logged(&m, "off", "");
+    autostart(&m, &[]).ok();
+    m.lxc("stop", &["-n", &off, "-k"]).ok();
+    let before = m.init_pid(&name);
+    assert_eq!(word(&autostart(&m, &["-r"]).ok(), &name), "rebooted");
+    assert_ne!(m.init_pid(&name), before);
+    assert_eq!(m.state(&off), "STOPPED");
+    assert_eq!(word(&autostart(&m, &["-k"]).ok(), &name), "stopped");
+}
+
+#[test]
+fn the_inits_are_known_without_a_configured_signal() {
+    let m = Machine::new();
+    // Busybox's init takes SIGPWR for nothing.
+    let busybox = m.container("busybox", &format!("lxc.net.0.type = empty\n{NO_SIGNALS}"));
+    // A program that is no init, and ends on SIGTERM.
+    let program = m.container(
+        "program",
+        &format!("lxc.net.0.type = empty\n{NO_SIGNALS}lxc.init.cmd = /bin/sh /term\n"),
+    );
+    let script = "trap 'exit 0' TERM\necho > /ready\nwhile :; do sleep 0.05; done\n";
+    let root = m.lxcpath().join(&program).join("rootfs");
+    fs::write(root.join("term"), script).unwrap();
+    for name in [&busybox, &program] {
+        m.start(name);
+    }
+    let before = m.init_pid(&busybox);
+    m.lxc("stop", &["-n", &busybox, "-r"]).ok();
+    assert_ne!(m.init_pid(&busybox), before);
+    eventually(5, "the trap", || root.join("ready").exists().then_some(()));
+    for name in [&busybox, &program] {
+        let said = m.lxc("stop", &["-n", name]);
+        assert!(!said.stderr.contains("killed"), "{}", said.stderr);
+        said.ok();
+    }
+    assert_eq!(m.settle(), Vec::<String>::new());
+}
+
+#[test]
+fn lxc_stop_says_what_it_waits_for() {
+    let m = Machine::new();
+    let name = m.container("deaf", "lxc.net.0.type = empty\nlxc.init.cmd = /bin/sleep 1000\n");
+    m.start(&name);
+    let said = m.lxc("stop", &["-n", &name, "-t", "3"]);
+    let err = said.stderr.clone();
+    said.ok();
+    assert!(err.contains("sleep (process "), "{err}");
+    assert!(err.contains("was asked by SIGUSR1 to halt; waiting up to 3 seconds for it"), "{err}");
+    assert!(err.contains("it was killed"), "{err}");
+}
+
+#[test]
+fn systemd_says_when_it_is_ready() {
+    let (m, name) = with_copy(&debian(), "notify", "lxc.start.auto = 1\nlxc.start.ready = notify");
+    assert_eq!(word(&autostart(&m, &[]).ok(), &name), "ready");
+    let state = m.lxc("attach", &["-n", &name, "--", "systemctl", "is-system-running"]);
+    assert_eq!(state.stdout.trim(), "running");
+    crate::systemd::stops(&m, &name);
+}
