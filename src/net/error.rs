@@ -217,6 +217,9 @@ impl Fault {
         Some(match self {
             Self::NoType => "add lxc.net.N.type = veth (or empty, none, macvlan, phys …)".into(),
             Self::NoneMixed => "remove the other lxc.net.* or give this one type empty".into(),
+            Self::NoBridge { name } if name == "lxcbr0" => {
+                "lxc-net start makes it, with DHCP, DNS and NAT".into()
+            }
             Self::NoBridge { name } => {
                 format!("ip link add {name} type bridge && ip link set {name} up makes a plain one")
             }
