@@ -11,6 +11,7 @@ BUILD_PACKAGES = gcc libc6-dev
 DEMO_PACKAGES  = iproute2 util-linux
 TEST_PACKAGES  = iproute2 util-linux busybox-static dnsmasq-base debootstrap procps libcap2-bin \
                  iputils-ping lxc lxc-templates zsh fish bash nftables iptables
+DEB_PACKAGES   = dpkg-dev lintian debootstrap
 VM_PACKAGES    = qemu-system-x86 cpio kmod xz-utils
 FUZZ_PACKAGES  = gcc g++ libc6-dev
 BENCH_PACKAGES = gcc libc6-dev lxc busybox-static crun runc bubblewrap systemd-container iproute2
@@ -26,7 +27,8 @@ UNITDIR     ?= $(PREFIX)/lib/systemd/system
 USERUNITDIR ?= $(PREFIX)/lib/systemd/user
 INITDIR     ?= $(SYSCONFDIR)/init.d
 INIT        ?= $(shell command -v openrc-run >/dev/null && echo openrc || echo sysvinit)
-export LXCBOX_DATADIR = $(PREFIX)/share
+DATADIR ?= $(PREFIX)/share
+export LXCBOX_DATADIR = $(DATADIR)
 export LXCBOX_SYSCONFDIR = $(SYSCONFDIR)/lxc
 
 # The static target: musl where rustup has it, else glibc linked statically.
@@ -67,7 +69,7 @@ OUT    = $(or $(CARGO_TARGET_DIR),target)
 BINARY = $(OUT)/$(TARGET)/release/lxcbox
 
 .PHONY: all build help demo test check unit kernel vm test-vm cross compat glibc bench size install \
-	fuzz clean packages-vm packages-cross \
+	fuzz clean deb deb-test packages-vm packages-cross packages-deb \
 	packages-build packages-demo packages-test packages-bench packages-fuzz
 
 all: build
@@ -82,6 +84,7 @@ help:
 	@echo 'make vm       tests that need another kernel, in an emulated machine (no root)'
 	@echo 'make cross    ARCH=arm64 or armv7: the static binary for that machine'
 	@echo 'make test-vm  ARCH=arm64: demo and tests on an emulated machine of that kind (no root)'
+	@echo 'make deb      Debian packages for this machine and arm64; make deb-test tries them (root)'
 	@echo 'make compat   what containers see and tools answer, beside Debian'"'"'s lxc (root)'
 	@echo 'make bench    times beside the peers that are installed (root); CASES="start rounds=20"'
 	@echo 'make size     binary and crates against the budgets'
@@ -152,7 +155,11 @@ CROSS_PACKAGES_armv7 = gcc-arm-linux-gnueabihf libc6-dev-armhf-cross
 CROSS_LINKER_arm64 = rust-lld
 CROSS_LINKER_armv7 = arm-linux-gnueabihf-gcc
 CROSS_VAR := CARGO_TARGET_$(shell echo $(CROSS) | tr 'a-z-' 'A-Z_')
-CROSS_ENV = $(CROSS_VAR)_LINKER=$(CROSS_LINKER_$(ARCH)) $(CROSS_VAR)_RUSTFLAGS="$(STATIC_FLAGS)"
+CROSS_ENV = $(CROSS_VAR)_LINKER=$(CROSS_LINKER_$(ARCH)) $(CROSS_VAR)_RUSTFLAGS="$(STATIC_FLAGS)$(1)"
+# What makes the release small, in the words of lld itself.
+CROSS_SMALL_arm64 = $() -C llvm-args=-enable-machine-outliner=always -C link-arg=--icf=all \
+	-C link-arg=-T$(CURDIR)/release.ld
+CROSS_STD = $(and $(filter yes,$(SMALL_STD)),$(CROSS_SMALL_$(ARCH)),$(STD_FLAGS))
 CROSS_DIR = $(OUT)/$(CROSS)
 
 packages-cross: packages-build
@@ -162,7 +169,8 @@ packages-cross: packages-build
 		echo 'make cross: this Rust has no $(CROSS); get Rust from https://rustup.rs' >&2; exit 1; }
 
 cross: packages-cross
-	$(CROSS_ENV) $(CARGO) build --release --target $(CROSS)
+	$(if $(CROSS_STD),RUSTC_BOOTSTRAP=1) $(call CROSS_ENV,$(CROSS_SMALL_$(ARCH))) \
+		$(CARGO) build --release --target $(CROSS) $(CROSS_STD)
 	@echo $(CROSS_DIR)/release/lxcbox
 
 # The demo's commands and a part of the kernel suite on an emulated arm64 machine.
@@ -170,9 +178,37 @@ VM_ARM64 = lifecycle::a_busybox cgroups:: confinement::a_denylist runtime::mount
 test-vm: VM_PACKAGES = qemu-system-arm cpio kmod xz-utils
 test-vm: packages-cross packages-vm
 	@[ $(ARCH) = arm64 ] || { echo 'make test-vm: ARCH is arm64' >&2; exit 2; }
-	$(CROSS_ENV) $(CARGO) test --target $(CROSS) --test kernel --no-run -q
+	$(call CROSS_ENV) $(CARGO) test --target $(CROSS) --test kernel --no-run -q
 	LXCBOX_VM_FIRST='/demo.sh $(abspath $(CROSS_DIR))/debug/lxcbox busybox' \
 		tests/vm/suite $(CROSS_DIR)/debug '$(VM_ARM64)' --arch arm64 --file tests/demo.sh=/demo.sh
+
+# Packages, by dpkg-deb alone. Templates and configurations have a directory of their own there:
+# /usr/share/lxc may be filled by Debian's liblxc-common and lxc-templates, which go well with ours.
+VERSION    := $(shell sed -n 's/^version = "\(.*\)"$$/\1/p' Cargo.toml)
+DEB_NATIVE := $(shell dpkg --print-architecture 2>/dev/null)
+DEB_ARCHS  ?= $(sort $(DEB_NATIVE) arm64)
+DEB_OUT     = $(abspath $(OUT))/deb
+DEB_PLACES  = PREFIX=/usr SYSCONFDIR=/etc DATADIR=/usr/share/lxcbox LIBEXECDIR=/usr/libexec \
+	UNITDIR=/lib/systemd/system USERUNITDIR=/usr/lib/systemd/user INITDIR=/etc/init.d INIT=sysvinit
+
+packages-deb:
+	$(call install_packages,$(DEB_PACKAGES))
+
+deb: packages-deb $(DEB_ARCHS:%=deb-%)
+
+deb-%:
+	rm -rf $(DEB_OUT)/$*
+	$(if $(filter-out $(DEB_NATIVE),$*),$(MAKE) $(DEB_PLACES) ARCH=$* cross)
+	$(MAKE) $(DEB_PLACES) DESTDIR=$(DEB_OUT)/$* install $(if $(filter-out $(DEB_NATIVE),$*),\
+		BINARY=$(OUT)/$(CROSS_$*)/release/lxcbox NATIVE=$(BINARY))
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct 2>/dev/null || date +%s) \
+		share/deb/build $* $(DEB_OUT)/$* $(VERSION) $(DEB_OUT)/lxcbox_$(VERSION)_$*.deb
+
+# The package of this machine is installed, used and purged in a fresh Debian.
+deb-test: deb
+	$(SUDO) tests/deb.sh $(DEB_OUT)/lxcbox_$(VERSION)_$(DEB_NATIVE).deb
+	$(foreach arch,$(filter-out $(DEB_NATIVE),$(DEB_ARCHS)),\
+		tests/deb.sh $(DEB_OUT)/lxcbox_$(VERSION)_$(arch).deb lintian-only;)
 
 # Ours beside Debian's lxc on the same configurations; every difference must have its reason.
 compat: packages-test
@@ -213,23 +249,26 @@ fuzz: packages-fuzz
 clean:
 	$(CARGO) clean
 
+# NATIVE is a binary that runs here, where $(BINARY) is for another machine.
+NATIVE ?= $(BINARY)
+
 # A default.conf that is there already is the administrator's and stays.
 install: build
 	install -D -m 0755 $(BINARY) $(DESTDIR)$(PREFIX)/bin/lxcbox
-	for tool in $$($(BINARY) --list); do ln -sf lxcbox $(DESTDIR)$(PREFIX)/bin/$$tool; done
-	install -d $(DESTDIR)$(PREFIX)/share/lxc/templates $(DESTDIR)$(PREFIX)/share/lxc/config
-	install -m 0755 templates/lxc-* $(DESTDIR)$(PREFIX)/share/lxc/templates
-	install -m 0644 share/config/* $(DESTDIR)$(PREFIX)/share/lxc/config
+	for tool in $$($(NATIVE) --list); do ln -sf lxcbox $(DESTDIR)$(PREFIX)/bin/$$tool; done
+	install -d $(DESTDIR)$(DATADIR)/lxc/templates $(DESTDIR)$(DATADIR)/lxc/config
+	install -m 0755 templates/lxc-* $(DESTDIR)$(DATADIR)/lxc/templates
+	install -m 0644 share/config/* $(DESTDIR)$(DATADIR)/lxc/config
 	[ -e $(DESTDIR)$(SYSCONFDIR)/lxc/default.conf ] || \
 		install -D -m 0644 share/default.conf $(DESTDIR)$(SYSCONFDIR)/lxc/default.conf
 	rm -rf $(OUT)/generated
-	for what in man bash zsh fish; do $(BINARY) --generate $$what $(OUT)/generated/$$what; done
+	for what in man bash zsh fish; do $(NATIVE) --generate $$what $(OUT)/generated/$$what; done
 	install -d $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/man/man5
 	install -m 0644 $(OUT)/generated/man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1
 	install -m 0644 $(OUT)/generated/man/*.5 $(DESTDIR)$(PREFIX)/share/man/man5
 	install -D -m 0644 $(OUT)/generated/bash/lxcbox \
 		$(DESTDIR)$(PREFIX)/share/bash-completion/completions/lxcbox
-	for tool in $$($(BINARY) --list); do \
+	for tool in $$($(NATIVE) --list); do \
 		ln -sf lxcbox $(DESTDIR)$(PREFIX)/share/bash-completion/completions/$$tool; done
 	install -D -m 0644 $(OUT)/generated/zsh/_lxcbox \
 		$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_lxcbox

@@ -1,0 +1,79 @@
+#!/bin/sh
+# deb.sh PACKAGE.deb [LINTIAN-ONLY]: lintian's opinion of the package, then its life in a fresh
+# Debian: installed over LXC's configuration, used, upgraded, removed, purged. The Debian is a
+# directory of debootstrap's with a mount and network namespace of its own; root is needed.
+set -eu
+package=$(realpath "$1")
+if [ "${LXCBOX_DEB_INSIDE-}" != 1 ]; then
+	echo "# lintian"
+	# Static on purpose: one file for every system, old and new.
+	lintian --fail-on error,warning --allow-root --no-cfg \
+		--suppress-tags statically-linked-binary,initial-upload-closes-no-bugs "$package"
+	[ "${2-}" != lintian-only ] || exit 0
+	LXCBOX_DEB_INSIDE=1 exec unshare -n -m --propagation private "$0" "$package"
+fi
+
+work=$(mktemp -d /var/tmp/lxcbox-deb.XXXXXX)
+root=$work/root
+cleanup() {
+	[ ! -x "$root/usr/bin/lxc-destroy" ] || chroot "$root" lxc-destroy -n deb -f >/dev/null 2>&1 || true
+	for dir in sys/fs/cgroup sys proc dev; do umount -l "$root/$dir" 2>/dev/null || true; done
+	rm -rf --one-file-system "$work"
+}
+trap cleanup EXIT
+trap 'exit 130' INT TERM
+say() { printf '# %s\n' "$1"; }
+fail() { echo "deb.sh: $1" >&2; exit 1; }
+
+say "a fresh Debian"
+mirror=$(sed -n 's/^deb \(\[[^]]*\] \)\?\([^ ]*\).* main.*/\2/p; s/^URIs: \([^ ]*\).*/\1/p' \
+	/etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null | grep -v security | head -n 1)
+# The namespace has no network: the packages come before, through the parent's.
+nsenter -t "$PPID" -n debootstrap --variant=minbase --include=busybox-static bookworm "$root" \
+	"${mirror:-http://deb.debian.org/debian}" >"$work/log" 2>&1 || { tail "$work/log" >&2; fail debootstrap; }
+mount --bind "$root" "$root"
+mount -t proc proc "$root/proc"
+mount --rbind /dev "$root/dev"
+mount -t sysfs sysfs "$root/sys"
+mount --rbind /sys/fs/cgroup "$root/sys/fs/cgroup"
+ip link set lo up
+inside() { chroot "$root" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root DEBIAN_FRONTEND=noninteractive "$@"; }
+cp "$package" "$root/root/lxcbox.deb"
+
+say "install"
+inside dpkg -i /root/lxcbox.deb
+inside dpkg --verify lxcbox | grep . && fail "files differ from the package"
+[ -e "$root/etc/lxc/default.conf" ] || fail "no /etc/lxc/default.conf"
+for tool in $(inside lxcbox --list); do
+	inside "$tool" --version >/dev/null || fail "$tool --version"
+	[ -e "$root/usr/share/man/man1/$tool.1.gz" ] || fail "no manual page of $tool"
+	[ -e "$root/usr/share/bash-completion/completions/$tool" ] || fail "no completion of $tool"
+done
+inside sh -c 'dpkg-query -W -f "\${Provides}\n" lxcbox' | grep -q '^lxc ' || fail "it does not provide lxc"
+
+say "use: create, start, enter, stop"
+printf 'lxc.net.0.type = empty\n' >"$root/root/deb.conf"
+inside lxc-create -n deb -t busybox -f /root/deb.conf >/dev/null
+inside lxc-start -n deb
+[ "$(inside lxc-attach -n deb -- hostname)" = deb ] || fail "the container does not answer"
+
+say "an upgrade leaves it running"
+inside dpkg -i /root/lxcbox.deb >/dev/null
+[ "$(inside lxc-attach -n deb -- hostname)" = deb ] || fail "the container does not answer"
+inside lxc-stop -n deb -k
+
+say "remove and purge: containers stay"
+echo '# mine' >>"$root/etc/lxc/default.conf"
+inside dpkg -r lxcbox >/dev/null
+grep -q '# mine' "$root/etc/lxc/default.conf" || fail "a removal took the configuration away"
+[ ! -e "$root/usr/bin/lxc-start" ] || fail "lxc-start is still there"
+inside dpkg -i /root/lxcbox.deb >/dev/null
+grep -q '# mine' "$root/etc/lxc/default.conf" || fail "a second installation changed the configuration"
+inside dpkg -P lxcbox >/dev/null
+[ -e "$root/var/lib/lxc/deb/config" ] || fail "a purge took the container away"
+[ ! -e "$root/etc/lxc/default.conf" ] || fail "a purge left the configuration"
+inside dpkg -i /root/lxcbox.deb >/dev/null
+inside lxc-destroy -n deb
+inside dpkg -P lxcbox >/dev/null
+[ ! -e "$root/var/lib/lxc" ] || fail "a purge left /var/lib/lxc"
+say "done"
