@@ -7,6 +7,7 @@
 
 mod attach;
 mod autostart;
+mod boot;
 mod cgroups;
 mod confinement;
 mod console;

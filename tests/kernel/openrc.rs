@@ -9,6 +9,7 @@ use crate::systemd::{cache, copy, debian, reboots, stops, until_address, with_co
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Mutex;
 
 const INSTALL: &str = "export DEBIAN_FRONTEND=noninteractive\n\
     apt-get update -q && apt-get install -y -q --no-install-recommends \
@@ -26,8 +27,12 @@ ca::ctrlaltdel:/sbin/shutdown -r now
 co:2:respawn:/sbin/getty --noclear 38400 console
 ";
 
+/// Two tests need it.
+static MAKING: Mutex<()> = Mutex::new(());
+
 /// The root file system, made if it is not there yet.
 pub fn openrc() -> PathBuf {
+    let _one = MAKING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let root = cache().join("debian-12-openrc");
     if root.join("etc/inittab.done").exists() {
         return root;

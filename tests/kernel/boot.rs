@@ -1,0 +1,111 @@
+//! The host's boot: units and scripts of share/boot in a guest that is the host of further
+//! containers. They start with it, the service tells of them, and they halt when it does.
+
+use crate::machine::{BINARY, Machine, eventually};
+use crate::systemd::{debian, stops, with_copy};
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+/// What the outer container needs for containers in it.
+const NESTING: &str = "lxc.include = /usr/share/lxc/config/nesting.conf\n\
+                       lxc.mount.auto = cgroup:rw:force\n";
+
+/// A file of share/boot with the places filled in, as `make install` does.
+fn install(root: &Path, file: &str, mode: u32, to: &str) {
+    let text = fs::read_to_string(Path::new("share/boot").join(file)).unwrap();
+    let text = text
+        .replace("@BINDIR@", "/usr/local/bin")
+        .replace("@LIBEXECDIR@", "/usr/local/libexec")
+        .replace("@SYSCONFDIR@", "/etc");
+    let to = root.join(to);
+    fs::create_dir_all(to.parent().unwrap()).unwrap();
+    fs::write(&to, text).unwrap();
+    fs::set_permissions(&to, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// Puts our tools and the helper into the guest, and three containers: one to start with it, one
+/// that cannot start, one that nobody asked for. Gives back where they are.
+fn host(m: &Machine, name: &str) -> PathBuf {
+    let root = m.lxcpath().join(name).join("rootfs");
+    let bin = root.join("usr/local/bin");
+    fs::create_dir_all(&bin).unwrap();
+    fs::copy(BINARY, bin.join("lxcbox")).unwrap();
+    for tool in ["start", "stop", "autostart", "ls", "info", "attach"] {
+        std::os::unix::fs::symlink("lxcbox", bin.join(format!("lxc-{tool}"))).unwrap();
+    }
+    install(&root, "lxc-containers", 0o755, "usr/local/libexec/lxc/lxc-containers");
+    let all = root.join("var/lib/lxc");
+    for (inner, lines) in [
+        ("first", "lxc.start.auto = 1\nlxc.net.0.type = empty\n"),
+        ("broken", "lxc.start.auto = 1\nlxc.net.0.type = veth\nlxc.net.0.link = nosuch0\n"),
+        ("idle", "lxc.net.0.type = empty\n"),
+    ] {
+        // The smallest root that boots, made where the machine makes it.
+        let made = m.rootfs(&format!("made-{inner}"));
+        fs::create_dir_all(all.join(inner)).unwrap();
+        fs::rename(&made, all.join(inner).join("rootfs")).unwrap();
+        fs::remove_dir(made.parent().unwrap()).unwrap();
+        let inittab = "::sysinit:/bin/true\n::shutdown:/bin/touch /halted\n";
+        fs::write(all.join(inner).join("rootfs/etc/inittab"), inittab).unwrap();
+        let config = format!("lxc.rootfs.path = dir:/var/lib/lxc/{inner}/rootfs\n{lines}");
+        fs::write(all.join(inner).join("config"), config).unwrap();
+    }
+    all
+}
+
+fn inside(m: &Machine, name: &str, command: &str) -> crate::machine::Outcome {
+    m.lxc("attach", &["-n", name, "--", "/bin/sh", "-c", command])
+}
+
+fn running(m: &Machine, name: &str) -> String {
+    let listed = inside(m, name, "/usr/local/bin/lxc-ls -1 --running").stdout;
+    listed.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn systemd_starts_containers_with_the_host_and_stops_them() {
+    let (m, name) = with_copy(&debian(), "sdhost", NESTING);
+    let inner = host(&m, &name);
+    let root = m.lxcpath().join(&name).join("rootfs");
+    for unit in ["lxc.service", "lxc@.service", "lxc-net.service"] {
+        install(&root, unit, 0o644, &format!("usr/local/lib/systemd/system/{unit}"));
+    }
+    let wanted = root.join("etc/systemd/system/multi-user.target.wants");
+    for unit in ["lxc.service", "lxc@idle.service"] {
+        let file = if unit == "lxc.service" { unit } else { "lxc@.service" };
+        let target = format!("/usr/local/lib/systemd/system/{file}");
+        std::os::unix::fs::symlink(target, wanted.join(unit)).unwrap();
+    }
+    m.start(&name);
+    eventually(90, "the end of the boot", || {
+        let state = inside(&m, &name, "systemctl is-system-running").stdout;
+        assert_ne!(state.trim(), "degraded", "{}", inside(&m, &name, "systemctl --failed").stdout);
+        (state.trim() == "running").then_some(())
+    });
+    eventually(10, "the one of its own unit", || {
+        (running(&m, &name) == "first idle").then_some(())
+    });
+    // One container of two failed: the service is active, and says which.
+    let status = inside(&m, &name, "systemctl status lxc.service; journalctl -u lxc.service");
+    assert!(status.stdout.contains("status=2"), "{}", status.stdout);
+    assert!(status.stdout.contains("first: started"), "{}", status.stdout);
+    assert!(status.stdout.contains("bridge \"nosuch0\" does not exist"), "{}", status.stdout);
+    assert_eq!(inside(&m, &name, "systemctl is-active lxc.service").ok().trim(), "active");
+
+    // Stopping the service stops them, starting it starts them.
+    inside(&m, &name, "systemctl stop lxc.service lxc@idle.service").ok();
+    assert_eq!(running(&m, &name), "");
+    assert!(
+        inner.join("first/rootfs/halted").exists() && inner.join("idle/rootfs/halted").exists()
+    );
+    fs::remove_file(inner.join("first/rootfs/halted")).unwrap();
+    inside(&m, &name, "systemctl start lxc.service").ok();
+    assert_eq!(running(&m, &name), "first");
+    // With none that can start the service has failed.
+    inside(&m, &name, "systemctl stop lxc.service").ok();
+    fs::write(inner.join("first/config"), "lxc.start.auto = 1\nlxc.nonsense = 1\n").unwrap();
+    inside(&m, &name, "systemctl start lxc.service").fails(1);
+    assert_eq!(inside(&m, &name, "systemctl is-failed lxc.service").ok().trim(), "failed");
+    stops(&m, &name);
+}
