@@ -153,7 +153,8 @@ fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     finish(ctx, go(ctx, start, prepared)).map(|_| ExitCode::SUCCESS)
 }
 
-/// Plans and starts; says what of the container's confinement is left out.
+/// Plans and starts; says what of the container's confinement is left out, and what of
+/// its network will not be as it seems.
 pub(super) fn go(
     ctx: &Context,
     start: Start,
@@ -161,6 +162,7 @@ pub(super) fn go(
 ) -> Result<Option<Ended>, StartError> {
     let plan = start.plan(prepared)?;
     plan.seccomp.left_out.iter().for_each(|text| ctx.warn(text));
+    plan.net.notes.iter().for_each(|note| ctx.warn(&note.to_string()));
     start.run(plan)
 }
 

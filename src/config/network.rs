@@ -24,8 +24,8 @@ pub struct NetConfig {
     pub ipv4: Vec<Sourced<Ipv4Config>>,
     /// `ipv4.gateway`.
     pub ipv4_gateway: Option<Gateway<Ipv4Addr>>,
-    /// `ipv6.address`: address and prefix length.
-    pub ipv6: Vec<Sourced<(Ipv6Addr, u8)>>,
+    /// `ipv6.address`.
+    pub ipv6: Vec<Sourced<Ipv6Config>>,
     /// `ipv6.gateway`.
     pub ipv6_gateway: Option<Gateway<Ipv6Addr>>,
     /// `script.up`.
@@ -81,6 +81,19 @@ pub struct Ipv4Config {
     pub prefix: u8,
     /// As written or computed; `None` for /31 and /32.
     pub broadcast: Option<Ipv4Addr>,
+    /// No prefix length was written.
+    pub implied: bool,
+}
+
+/// One IPv6 address with its prefix length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ipv6Config {
+    /// The address.
+    pub address: Ipv6Addr,
+    /// 0 to 128.
+    pub prefix: u8,
+    /// No prefix length was written.
+    pub implied: bool,
 }
 
 /// `ipv4.gateway`, `ipv6.gateway`.

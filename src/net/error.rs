@@ -249,7 +249,10 @@ impl Fault {
                 let module = if *what == "vlan" { "8021q" } else { what };
                 format!("modprobe {module}; lxc-checkconfig tells what the kernel has")
             }
-            Self::VlanTaken { name, .. } => format!("ip -d link show type vlan | grep @{name}"),
+            Self::VlanTaken { name, .. } => format!(
+                "ip -d link show type vlan | grep @{name}; it may be in a running container too: \
+                 containers in one VLAN need a bridge with its device as port"
+            ),
             Self::NoVlanFiltering { name } => {
                 format!("ip link set {name} type bridge vlan_filtering 1")
             }

@@ -11,6 +11,7 @@ pub mod addr;
 pub mod codec;
 mod configure;
 pub mod error;
+pub mod guest;
 mod ipvlan;
 mod keeper;
 mod l2proxy;

@@ -3,25 +3,32 @@
 //! that namespace. What differs is in the files of the three.
 
 use crate::config::{MacvlanMode, NetKind};
-use crate::net::Sides;
 use crate::net::error::{Blame, Fault, blame, refused};
 use crate::net::plan::{Device, Nic};
 use crate::net::reply::Link;
 use crate::net::rtnl::{Common, LinkKind, NewLink, Rtnl, Target};
+use crate::net::{Sides, macvlan};
 use crate::sys::errno;
 use crate::sys::netlink::errno as net_errno;
 use std::os::fd::BorrowedFd;
 
 /// IFF_LOOPBACK.
 const LOOPBACK: u32 = 8;
+/// ARPHRD_ETHER.
+const ETHERNET: u16 = 1;
+/// Masters that take every frame of their port before a device on it could.
+const GREEDY: [&str; 5] = ["bridge", "bond", "team", "openvswitch", "ovs-system"];
 
 /// Finds what would make [`create`] fail.
 pub(super) fn check(nic: &Nic, host: &mut Rtnl) -> Result<(), Blame> {
     let parent = find(nic, host)?;
     let name = || parent.name.clone();
-    if parent.flags & LOOPBACK != 0 {
+    // The kernel's own condition for a macvlan; a vlan it answers with a missing driver.
+    let alien = nic.kind == NetKind::Macvlan && parent.hardware != ETHERNET;
+    if parent.flags & LOOPBACK != 0 || alien {
         return Err(blame("link")(Fault::BadParent { name: name() }));
     }
+    beside(nic, &parent, host)?;
     if nic.up && !parent.is_up() {
         return Err(blame("link")(Fault::ParentDown { name: name() }));
     }
@@ -37,6 +44,47 @@ pub(super) fn check(nic: &Nic, host: &mut Rtnl) -> Result<(), Blame> {
         }
         _ => Ok(()),
     }
+}
+
+/// Finds what on the host excludes the device: the parent's master, other devices on the parent.
+/// Those that are in other containers are not seen from here; [`create`] meets them.
+fn beside(nic: &Nic, parent: &Link, host: &mut Rtnl) -> Result<(), Blame> {
+    let step = "looking at what is on the parent";
+    if let Some(master) = parent.master.filter(|_| nic.kind != NetKind::Vlan) {
+        let kind = host.link(Target::Index(master, "")).map_err(refused("link", step))?;
+        let kind = kind.and_then(|master| master.kind).unwrap_or_default();
+        if GREEDY.contains(&kind.as_str()) {
+            return Err(blame("link")(nic.busy()));
+        }
+    }
+    let (mode, id) = match &nic.device {
+        Device::Macvlan(mode) => (Some(*mode), None),
+        Device::Vlan(id) => (None, Some(u32::from(*id))),
+        _ => (None, None),
+    };
+    for other in host.links().map_err(refused("link", step))? {
+        if other.parent != Some(parent.index) || other.parent_elsewhere {
+            continue;
+        }
+        let passthru = other.detail == Some(macvlan::PASSTHRU);
+        let busy = match (nic.kind, other.kind.as_deref()) {
+            (NetKind::Macvlan, Some("ipvlan" | "ipvtap"))
+            | (NetKind::Ipvlan, Some("macvlan" | "macvtap")) => true,
+            (NetKind::Macvlan, Some("macvlan" | "macvtap")) => {
+                passthru || mode == Some(MacvlanMode::Passthru)
+            }
+            (NetKind::Vlan, Some("vlan")) if other.detail == id => {
+                let id = id.and_then(|id| u16::try_from(id).ok()).unwrap_or_default();
+                let name = parent.name.clone();
+                return Err(blame("vlan.id")(Fault::VlanTaken { id, name }));
+            }
+            _ => false,
+        };
+        if busy {
+            return Err(blame("link")(nic.busy()));
+        }
+    }
+    Ok(())
 }
 
 fn find(nic: &Nic, host: &mut Rtnl) -> Result<Link, Blame> {

@@ -10,6 +10,7 @@ use crate::net::rules::{
     check_address, check_name, check_route, check_template, is_link_local, is_unicast,
 };
 use crate::net::{ipvlan, phys, veth, vlan};
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
 /// The smallest MTU that the kernel lets an Ethernet device have.
@@ -59,6 +60,15 @@ pub struct Note {
     pub text: String,
     /// The line it is about.
     pub origin: Option<Origin>,
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(origin) = &self.origin {
+            write!(f, "{origin}: ")?;
+        }
+        write!(f, "lxc.net.{}: {}", self.index, self.text)
+    }
 }
 
 /// One interface.
@@ -160,6 +170,14 @@ impl Nic {
     pub fn origin(&self, keys: &[&str]) -> Option<Origin> {
         let find = |key: &str| self.origins.iter().find(|(k, _)| k == key).map(|(_, o)| o.clone());
         keys.iter().find_map(|key| find(key)).or_else(|| find("type"))
+    }
+
+    /// Its parent is taken by a device of another type.
+    pub(super) fn busy(&self) -> Fault {
+        Fault::ParentBusy {
+            name: self.link.clone().unwrap_or_default(),
+            what: kind_name(self.kind),
+        }
     }
 
     /// A remark on this interface, about the line of `key`.
@@ -264,7 +282,7 @@ impl Draft<'_> {
         }
         self.check_mac_and_mtu()?;
         self.check_proxy()?;
-        let addresses = self.addresses()?;
+        let addresses = self.addresses(notes)?;
         let gateways = self.gateways(kind, &addresses, notes)?;
         let device = self.device(kind)?;
         let name = match (&net.name, &device) {
@@ -402,7 +420,7 @@ impl Draft<'_> {
         Ok(())
     }
 
-    fn addresses(&self) -> Result<Vec<Sourced<PlannedAddress>>, NetError> {
+    fn addresses(&self, notes: &mut Vec<Note>) -> Result<Vec<Sourced<PlannedAddress>>, NetError> {
         let v4 = self.net.ipv4.iter().map(|a| Sourced {
             value: PlannedAddress {
                 address: a.value.address.into(),
@@ -412,11 +430,26 @@ impl Draft<'_> {
             origin: a.origin.clone(),
         });
         let v6 = self.net.ipv6.iter().map(|a| Sourced {
-            value: PlannedAddress { address: a.value.0.into(), prefix: a.value.1, broadcast: None },
+            value: PlannedAddress {
+                address: a.value.address.into(),
+                prefix: a.value.prefix,
+                broadcast: None,
+            },
             origin: a.origin.clone(),
         });
         let all: Vec<_> = v4.chain(v6).collect();
-        for (i, address) in all.iter().enumerate() {
+        let implied = self.net.ipv4.iter().map(|a| a.value.implied);
+        let implied = implied.chain(self.net.ipv6.iter().map(|a| a.value.implied));
+        for ((i, address), implied) in all.iter().enumerate().zip(implied) {
+            let PlannedAddress { address: ip, prefix, .. } = address.value;
+            if implied {
+                let rule = if ip.is_ipv4() { "as its old class has it" } else { "the usual one" };
+                let text = format!(
+                    "the address {ip} has no prefix length and becomes {ip}/{prefix}, {rule}"
+                );
+                let origin = Some(address.origin.clone());
+                notes.push(Note { index: self.index, text, origin });
+            }
             let twice = all.iter().take(i).any(|a| a.value.address == address.value.address);
             let fault = if twice {
                 Some(Fault::DuplicateAddress { address: address.value.address })
@@ -563,6 +596,11 @@ fn across(nics: &[Nic]) -> Result<(), NetError> {
                 let fault = Fault::DuplicateDevice { name: name.clone(), other: other.index };
                 return Err(nic.fault(&["link"], fault));
             }
+            if nic.link == other.link
+                && let Some((key, fault)) = excluded(nic, other)
+            {
+                return Err(nic.fault(&[key], fault));
+            }
             let (Device::Veth(a), Device::Veth(b)) = (&nic.device, &other.device) else { continue };
             if let Some(name) = a.pair.as_ref().filter(|_| a.pair == b.pair) {
                 let fault = Fault::DuplicateName { name: name.clone(), other: other.index };
@@ -571,6 +609,25 @@ fn across(nics: &[Nic]) -> Result<(), NetError> {
         }
     }
     Ok(())
+}
+
+/// What keeps a device from being made on the parent of another one, and the key to blame.
+fn excluded(nic: &Nic, other: &Nic) -> Option<(&'static str, Fault)> {
+    let alone = Device::Macvlan(MacvlanMode::Passthru);
+    match (&nic.device, &other.device) {
+        (Device::Vlan(id), Device::Vlan(same)) if id == same => {
+            Some(("vlan.id", Fault::VlanTwice { id: *id }))
+        }
+        (Device::Macvlan(_), Device::Ipvlan(..)) | (Device::Ipvlan(..), Device::Macvlan(_)) => {
+            Some(("link", nic.busy()))
+        }
+        (Device::Macvlan(_), Device::Macvlan(_))
+            if nic.device == alone || other.device == alone =>
+        {
+            Some(("link", nic.busy()))
+        }
+        _ => None,
+    }
 }
 
 #[cfg(test)]

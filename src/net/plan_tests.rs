@@ -1,9 +1,8 @@
 //! Tests of `plan`.
 
 use super::*;
-use crate::config::{Ipv4Config, VethVlan};
+use crate::config::{Ipv4Config, Ipv6Config, VethVlan};
 use crate::util::blame::Explain;
-use std::net::Ipv6Addr;
 use std::path::Path;
 use std::rc::Rc;
 
@@ -34,12 +33,14 @@ fn veth() -> NetConfig {
 }
 
 fn v4(address: &str, prefix: u8) -> Sourced<Ipv4Config> {
-    let value = Ipv4Config { address: address.parse().unwrap(), prefix, broadcast: None };
+    let address = address.parse().unwrap();
+    let value = Ipv4Config { address, prefix, broadcast: None, implied: false };
     Sourced { value, origin: at(77) }
 }
 
-fn v6(address: &str, prefix: u8) -> Sourced<(Ipv6Addr, u8)> {
-    Sourced { value: (address.parse().unwrap(), prefix), origin: at(78) }
+fn v6(address: &str, prefix: u8) -> Sourced<Ipv6Config> {
+    let address = address.parse().unwrap();
+    Sourced { value: Ipv6Config { address, prefix, implied: false }, origin: at(78) }
 }
 
 fn one(net: NetConfig) -> Result<NetPlan, NetError> {
@@ -148,6 +149,46 @@ fn addresses_must_be_a_hosts() {
     assert_eq!(error.origin().unwrap().line, 77);
     let twice = NetConfig { ipv6: vec![v6("fd00::1", 64), v6("fd00::1", 48)], ..veth() };
     assert!(says(one(twice)).contains("given twice"));
+}
+
+#[test]
+fn what_an_address_without_a_prefix_length_becomes_is_told() {
+    let mut net = NetConfig {
+        ipv4: vec![v4("10.0.3.7", 8), v4("10.1.3.7", 24)],
+        ipv6: vec![v6("fd00::1", 64)],
+        ..veth()
+    };
+    assert_eq!(one(net.clone()).unwrap().notes, []);
+    net.ipv4[0].value.implied = true;
+    net.ipv6[0].value.implied = true;
+    let said: Vec<_> = one(net).unwrap().notes.iter().map(ToString::to_string).collect();
+    assert_eq!(said.len(), 2);
+    assert!(said[0].starts_with("/c/config:77: lxc.net.0: ") && said[0].contains(" 10.0.3.7/8"));
+    assert!(said[1].starts_with("/c/config:78: lxc.net.0: ") && said[1].contains(" fd00::1/64"));
+}
+
+#[test]
+fn devices_of_one_parent_that_exclude_each_other() {
+    let of = |kind| NetConfig { kind: Some(kind), link: Some("eno1".into()), ..veth() };
+    let macvlan = |macvlan_mode| NetConfig { macvlan_mode, ..of(NetKind::Macvlan) };
+    let vlan = |id| NetConfig { vlan_id: Some(id), ..of(NetKind::Vlan) };
+    let two = |a: &NetConfig, b: NetConfig| {
+        let keys: &[_] = if b.vlan_id.is_some() { &[("1.vlan.id", 5)] } else { &[] };
+        plan(&config(vec![(0, a.clone()), (1, b)], keys), "c1")
+    };
+    let (bridge, alone) = (macvlan(MacvlanMode::Bridge), macvlan(MacvlanMode::Passthru));
+    assert!(says(two(&bridge, of(NetKind::Ipvlan))).contains("excludes type ipvlan"));
+    assert!(says(two(&alone, bridge.clone())).contains("excludes type macvlan"));
+    assert!(says(two(&bridge, alone)).contains("excludes type macvlan"));
+    let error = two(&vlan(7), vlan(7)).unwrap_err();
+    assert!(error.to_string().contains("VLAN 7"), "{error}");
+    assert_eq!(error.origin().unwrap().line, 5);
+    for fine in
+        [bridge.clone(), vlan(7), NetConfig { link: Some("b".into()), ..of(NetKind::Ipvlan) }]
+    {
+        assert!(two(&bridge, fine).is_ok());
+    }
+    assert!(two(&vlan(7), vlan(8)).is_ok());
 }
 
 #[test]

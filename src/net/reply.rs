@@ -26,12 +26,16 @@ pub struct Link {
     pub master: Option<u32>,
     /// Index of the link below it, or of the other end of a veth.
     pub parent: Option<u32>,
+    /// That one is in another network namespace, and the index is that namespace's.
+    pub parent_elsewhere: bool,
     /// The type that it was created with (`veth`, `bridge`); `None` for real hardware.
     pub kind: Option<String>,
     /// Its other names.
     pub alt_names: Vec<String>,
     /// Settings of a bridge.
     pub bridge: Option<Bridge>,
+    /// The number of a vlan, the mode of a macvlan.
+    pub detail: Option<u32>,
     /// Bytes and packets, when they were asked for.
     pub counters: Option<Counters>,
 }
@@ -107,6 +111,7 @@ pub fn parse_link(payload: &[u8]) -> Result<Link, Malformed> {
             IFLA_IFNAME => link.name = attr.string(),
             IFLA_MTU => link.mtu = attr.u32()?,
             IFLA_LINK => link.parent = Some(attr.u32()?),
+            IFLA_LINK_NETNSID => link.parent_elsewhere = true,
             IFLA_MASTER => link.master = Some(attr.u32()?),
             IFLA_LINKINFO => parse_info(&attr, &mut link)?,
             IFLA_PROP_LIST => {
@@ -131,7 +136,7 @@ pub fn parse_link(payload: &[u8]) -> Result<Link, Malformed> {
     Ok(link)
 }
 
-/// The type, and what a bridge says of itself.
+/// The type, and what a bridge, a vlan or a macvlan says of itself.
 fn parse_info(info: &Attr<'_>, link: &mut Link) -> Result<(), Malformed> {
     let mut data = None;
     for attr in info.nested() {
@@ -142,17 +147,21 @@ fn parse_info(info: &Attr<'_>, link: &mut Link) -> Result<(), Malformed> {
             _ => {}
         }
     }
-    let (Some("bridge"), Some(data)) = (link.kind.as_deref(), data) else { return Ok(()) };
+    let (Some(kind), Some(data)) = (link.kind.as_deref(), data) else { return Ok(()) };
     let mut bridge = Bridge::default();
     for attr in data.nested() {
         let attr = attr?;
-        match attr.kind {
-            IFLA_BR_VLAN_FILTERING => bridge.vlan_filtering = attr.data.first() == Some(&1),
-            IFLA_BR_VLAN_DEFAULT_PVID => bridge.default_pvid = attr.u16()?,
+        match (kind, attr.kind) {
+            ("bridge", IFLA_BR_VLAN_FILTERING) => {
+                bridge.vlan_filtering = attr.data.first() == Some(&1);
+            }
+            ("bridge", IFLA_BR_VLAN_DEFAULT_PVID) => bridge.default_pvid = attr.u16()?,
+            ("vlan", IFLA_VLAN_ID) => link.detail = Some(attr.u16()?.into()),
+            ("macvlan" | "macvtap", IFLA_MACVLAN_MODE) => link.detail = Some(attr.u32()?),
             _ => {}
         }
     }
-    link.bridge = Some(bridge);
+    link.bridge = (kind == "bridge").then_some(bridge);
     Ok(())
 }
 

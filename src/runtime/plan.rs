@@ -122,7 +122,7 @@ impl StartPlan {
         let init = InitPlan::new(&config, &request)?;
         let mut notes: Vec<String> = Vec::new();
         let mounts = plan_mounts(&config, &request)?;
-        let net = net::plan(&config, &request.name).during(Step::Plan)?;
+        let mut net = net::plan(&config, &request.name).during(Step::Plan)?;
         let cgroup = plan_cgroups(&config, &request)?;
         let proc = ProcFs::open().during(Step::Plan)?;
         let status = proc.read("self/status").during(Step::Plan)?;
@@ -131,11 +131,15 @@ impl StartPlan {
         let lsm = lsm::plan(&config, &facts, &request.name, &request.lxcpath).during(Step::Plan)?;
         if ns.creates(NsKind::Net) && !net.nics.is_empty() {
             let mut host = Rtnl::open().during(Step::Plan)?;
-            notes.extend(
-                net::check(&net, &mut host).during(Step::Plan)?.into_iter().map(|n| n.text),
-            );
+            let found = net::check(&net, &mut host).during(Step::Plan)?;
+            net.notes.extend(found);
+            // Whatever else is run will hardly look at the system's network settings.
+            if request.command.is_empty() {
+                let found = net::guest::notes(&net, &layers(&mounts));
+                net.notes.extend(found);
+            }
         }
-        notes.extend(net.notes.iter().map(|note| note.text.clone()));
+        notes.extend(net.notes.iter().map(ToString::to_string));
         notes.extend(seccomp.notes.iter().chain(&seccomp.left_out).cloned());
         notes.extend(lsm.notes.iter().cloned());
         notes.extend(mounts.warnings.iter().cloned());
@@ -219,6 +223,19 @@ fn plan_mounts(config: &Config, request: &Request) -> Result<mount::MountPlan, F
         })?,
     };
     mount::plan::plan(config, &inputs).during(Step::Plan)
+}
+
+/// The directories of the root file system as far as there are any before it is mounted, the
+/// topmost first.
+fn layers(mounts: &mount::MountPlan) -> Vec<Root> {
+    let dirs: Vec<&PathBuf> = match mounts.root.as_ref().map(|root| &root.source) {
+        Some(mount::RootSource::Dir(dir)) => vec![dir],
+        Some(mount::RootSource::Overlay { lower, upper, .. }) => {
+            std::iter::once(upper).chain(lower).collect()
+        }
+        None => Vec::new(),
+    };
+    dirs.into_iter().filter_map(|dir| Root::open(dir).ok()).collect()
 }
 
 fn plan_cgroups(config: &Config, request: &Request) -> Result<cgroup::CgroupPlan, Failure> {

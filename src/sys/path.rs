@@ -293,6 +293,19 @@ impl Root {
         fd::read_fd(file.as_fd(), max).map_err(|e| SysError::new("read", quoted(rel), e.errno))
     }
 
+    /// The names within the directory `rel`, sorted, links followed inside the root; at most `max`
+    /// of them are looked at.
+    pub fn list(&self, rel: &Path, max: usize) -> Result<Vec<String>> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        let dir = self.open_at(rel, flags, 0, Lookup::InRoot)?;
+        let entries = rustix::fs::Dir::new(dir).at("getdents", || quoted(rel))?;
+        let names = entries.take(max).filter_map(std::result::Result::ok);
+        let mut names: Vec<String> =
+            names.filter_map(|e| e.file_name().to_str().ok().map(str::to_owned)).collect();
+        names.sort_unstable();
+        Ok(names)
+    }
+
     /// Replaces the content of a regular file, made with `mode` if missing; links are followed
     /// inside the root. A device, pipe or directory is EINVAL and never opened.
     pub fn write(&self, rel: &Path, bytes: &[u8], mode: u32) -> Result<()> {

@@ -2,7 +2,7 @@
 //! one run: A, B, A, B, … Prints medians and ratios; the machine's noise hits both.
 //!
 //! Everything runs in the same kind of machine as the kernel tests. Arguments: names of the
-//! cases to run (all without any), `rounds=N`, `many=N`, `rest=MS` between two runs (60).
+//! cases to run (all without any), `rounds=N`, `many=N`, `dense=N`, `rest=MS` between two runs (60).
 //!
 //! The rest matters: a cgroup change that follows another closely takes a short cut in the kernel
 //! (a percpu semaphore that is still in its slow mode), one after a rest waits for a grace period
@@ -78,6 +78,7 @@ struct Bench {
     machine: Machine,
     rounds: usize,
     many: usize,
+    dense: usize,
     rest: Duration,
     floor: Option<PathBuf>,
 }
@@ -197,8 +198,14 @@ impl Bench {
         }
     }
 
-    /// Memory of the monitors, in kB: medians of private dirty and of the proportional set.
+    /// Prints the memory of the monitors.
     fn memory(&self, names: &[String]) {
+        let (dirty, pss) = self.monitors(names);
+        println!("monitor, {} running: private dirty {dirty} kB, PSS {pss} kB", names.len());
+    }
+
+    /// Memory of the monitors, in kB: medians of private dirty and of the proportional set.
+    fn monitors(&self, names: &[String]) -> (u64, u64) {
         let mut dirty = Vec::new();
         let mut pss = Vec::new();
         for name in names {
@@ -215,12 +222,68 @@ impl Bench {
         dirty.sort_unstable();
         pss.sort_unstable();
         let middle = dirty.len() / 2;
+        (dirty[middle], pss[middle])
+    }
+
+    /// Containers per machine: what a start takes and what a container costs with 1 to `dense=N`
+    /// of them running, on one root file system. A bridge takes 1023 ports: every 1000 containers
+    /// have one.
+    fn density(&self) {
+        const ROOM: usize = 1000;
+        let first = self.machine.container("dense", "");
+        let root = self.machine.lxcpath().join(&first).join("rootfs");
+        let mut names: Vec<String> = Vec::new();
+        let before = Memory::now();
+        println!("one busybox root for all, veth on a bridge, /dev, mqueue, shm of their own");
         println!(
-            "monitor, {} running: private dirty {} kB, PSS {} kB",
-            dirty.len(),
-            dirty[middle],
-            pss[middle]
+            "  {:>7} {:>10} {:>10} {:>14} {:>14} {:>14} {:>12}",
+            "running", "start", "worst", "memory each", "kernel each", "monitor dirty", "PSS"
         );
+        for count in [1, 100, 500, 1000, 1500] {
+            if count > self.dense {
+                break;
+            }
+            let mut times = Vec::new();
+            while names.len() < count {
+                let bridge = format!("dense{}", names.len() / ROOM);
+                if names.len() % ROOM == 0 {
+                    must(Command::new("ip").args(["link", "add", &bridge, "type", "bridge"]));
+                    must(Command::new("ip").args(["link", "set", &bridge, "up"]));
+                }
+                let name = self.machine.name(&format!("d{}", names.len()));
+                let config = format!(
+                    "lxc.rootfs.path = dir:{}\nlxc.net.0.type = veth\nlxc.net.0.link = {bridge}\n\
+                     lxc.net.0.flags = up\nlxc.mount.auto = proc:mixed sys:ro\nlxc.pty.max = 16\n\
+                     lxc.init.cmd = /bin/sleep 100000\n",
+                    root.display()
+                );
+                std::fs::create_dir_all(self.machine.lxcpath().join(&name)).expect("container");
+                std::fs::write(self.machine.config(&name), config).expect("config");
+                let begin = Instant::now();
+                must(&mut self.tool(false, "start", &["-n", &name]));
+                times.push(begin.elapsed());
+                names.push(name);
+            }
+            // The last of them met almost all the others.
+            let mut last = times.split_off(times.len().saturating_sub(30));
+            let middle = median(&mut last);
+            let worst = last.last().copied().unwrap_or_default();
+            // What the kernel frees with a delay is not what a container has.
+            std::thread::sleep(Duration::from_secs(2));
+            let used = Memory::now();
+            let each = |now: i64, before: i64| (now - before) / count as i64;
+            let (dirty, pss) = self.monitors(&names[names.len().saturating_sub(100)..]);
+            println!(
+                "  {count:>7} {:>7.1} ms {:>7.1} ms {:>11} kB {:>11} kB {dirty:>11} kB {pss:>9} kB",
+                middle.as_secs_f64() * 1e3,
+                worst.as_secs_f64() * 1e3,
+                each(before.available, used.available),
+                each(used.kernel, before.kernel),
+            );
+        }
+        for name in &names {
+            let _ = self.tool(false, "stop", &["-n", name, "-k"]).status();
+        }
     }
 
     fn create(&self) {
@@ -363,6 +426,29 @@ impl Bench {
     }
 }
 
+/// Memory of the machine, in kB.
+struct Memory {
+    /// What is left.
+    available: i64,
+    /// What the kernel has for its own structures.
+    kernel: i64,
+}
+
+impl Memory {
+    fn now() -> Self {
+        let text = std::fs::read_to_string("/proc/meminfo").expect("meminfo");
+        let sum = |labels: &[&str]| -> i64 {
+            let words = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+            let found = words.filter(|words| labels.contains(&words[0].trim_end_matches(':')));
+            found.map(|words| words[1].parse::<i64>().expect("kB")).sum()
+        };
+        Self {
+            available: sum(&["MemAvailable"]),
+            kernel: sum(&["Slab", "KernelStack", "PageTables", "Percpu", "VmallocUsed"]),
+        }
+    }
+}
+
 type Case = fn(&Bench);
 
 fn build_floor(dir: &Path) -> Option<PathBuf> {
@@ -380,6 +466,7 @@ fn main() {
     };
     let rounds = number("rounds=", 40);
     let many = number("many=", 300);
+    let dense = number("dense=", 500);
     let rest = Duration::from_millis(number("rest=", 60) as u64);
     // The commands of the sides are run directly, so this process enters the machine itself.
     if std::env::var_os("LXCBOX_BENCH_INSIDE").is_none() {
@@ -397,14 +484,15 @@ fn main() {
     if floor.is_none() {
         println!("no C compiler: the floor is not measured");
     }
-    let bench = Bench { machine, rounds, many, rest, floor };
-    let all: [(&str, Case); 6] = [
+    let bench = Bench { machine, rounds, many, dense, rest, floor };
+    let all: [(&str, Case); 7] = [
         ("start", Bench::start_stop),
         ("attach", Bench::attach_and_info),
         ("ls", Bench::lists),
         ("create", Bench::create),
         ("execute", Bench::execute),
         ("autostart", Bench::autostart),
+        ("density", Bench::density),
     ];
     for (name, case) in all {
         if cases.is_empty() || cases.iter().any(|c| c == name) {

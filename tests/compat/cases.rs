@@ -66,6 +66,25 @@ macro_rules! base {
     };
 }
 
+/// Of a network that the row says.
+macro_rules! wire {
+    ($($line:literal)*) => {
+        concat!("lxc.mount.auto = proc:rw sys:rw\n", $($line, "\n"),*)
+    };
+}
+
+/// A card with a wire, whose other end is `up1`.
+macro_rules! wire_setup {
+    () => {
+        "ip link add up0 type veth peer name up1; ip link set up0 address 00:16:3e:11:22:01; \
+         ip link set up1 address 00:16:3e:11:22:02; \
+         ip addr add 10.7.0.1/24 dev up0; ip addr add fd07::1/64 dev up0 nodad; \
+         ip link set up0 up; ip link set up1 up; \
+         sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1"
+    };
+}
+const WIRE: &str = wire_setup!();
+
 const ATTACH: Attach = attach("plain", &[]);
 /// For rows where what a process attached sees is what matters.
 const ATTACHED: &[Attach] = &[ATTACH];
@@ -352,6 +371,94 @@ pub const CASES: &[Case] = &[
         lxc.net.0.macvlan.mode = bridge\nlxc.net.0.flags = up\nlxc.net.0.hwaddr = 00:16:3e:11:22:33\n\
         lxc.net.0.ipv4.address = 10.7.0.2/24 10.7.0.255\n",
         setup: "ip link add br7 type bridge; ip link set br7 up",
+        ..PLAIN
+    },
+    Case {
+        name: "macvlan-private",
+        config: wire!("lxc.net.0.type = macvlan" "lxc.net.0.link = up0" "lxc.net.0.flags = up"
+        "lxc.net.0.hwaddr = 00:16:3e:11:22:33" "lxc.net.0.mtu = 1300"
+        "lxc.net.0.ipv6.address = fd07::2/64" "lxc.net.0.ipv6.gateway = fd07::1"),
+        setup: WIRE,
+        ..PLAIN
+    },
+    Case {
+        name: "macvlan-vepa",
+        config: wire!("lxc.net.0.type = macvlan" "lxc.net.0.link = up0" "lxc.net.0.flags = up"
+        "lxc.net.0.macvlan.mode = vepa" "lxc.net.0.hwaddr = 00:16:3e:11:22:33"
+        "lxc.net.0.name = lan0" "lxc.net.0.ipv4.address = 10.7.0.2/24"
+        "lxc.net.0.ipv4.gateway = auto"),
+        setup: WIRE,
+        ..PLAIN
+    },
+    Case {
+        name: "macvlan-passthru",
+        config: wire!("lxc.net.0.type = macvlan" "lxc.net.0.link = up0" "lxc.net.0.flags = up"
+        "lxc.net.0.macvlan.mode = passthru" "lxc.net.0.ipv4.address = 10.7.0.2/24 10.7.0.77"),
+        setup: WIRE,
+        ..PLAIN
+    },
+    Case {
+        name: "phys",
+        config: wire!("lxc.net.0.type = phys" "lxc.net.0.link = up0" "lxc.net.0.name = eth0"
+        "lxc.net.0.flags = up" "lxc.net.0.mtu = 1300" "lxc.net.0.ipv4.address = 10.7.0.2/24"
+        "lxc.net.0.ipv4.gateway = 10.7.0.1" "lxc.net.0.ipv6.address = fd07::2/64"
+        "lxc.net.0.ipv6.gateway = fd07::1"),
+        setup: WIRE,
+        attach: ATTACHED,
+        ..PLAIN
+    },
+    Case {
+        name: "net-mixed",
+        config: wire!("lxc.net.0.type = veth" "lxc.net.0.link = br7" "lxc.net.0.name = lan0"
+        "lxc.net.0.flags = up" "lxc.net.0.hwaddr = 00:16:3e:11:22:31"
+        "lxc.net.0.ipv4.address = 10.8.0.2/24" "lxc.net.0.ipv4.gateway = 10.8.0.1"
+        "lxc.net.1.type = macvlan" "lxc.net.1.link = nic7" "lxc.net.1.flags = up"
+        "lxc.net.1.name = wan0"
+        "lxc.net.1.hwaddr = 00:16:3e:11:22:32" "lxc.net.1.ipv6.address = fd07::2/64"
+        "lxc.net.1.ipv6.gateway = fd07::1" "lxc.net.2.type = phys" "lxc.net.2.link = up0"
+        "lxc.net.2.name = card" "lxc.net.3.type = empty"),
+        setup: concat!(
+            wire_setup!(),
+            "; ip link add br7 type bridge; ip link set br7 up; \
+                ip link add nic7 type veth peer name end7; ip link set nic7 up; \
+                ip link set end7 up"
+        ),
+        attach: ATTACHED,
+        ..PLAIN
+    },
+    Case {
+        name: "router",
+        config: wire!("lxc.net.0.type = veth" "lxc.net.0.veth.mode = router"
+        "lxc.net.0.link = up0" "lxc.net.0.veth.pair = vr7" "lxc.net.0.flags = up"
+        "lxc.net.0.hwaddr = 00:16:3e:11:22:33" "lxc.net.0.mtu = 1400"
+        "lxc.net.0.ipv4.address = 10.55.1.5/32" "lxc.net.0.ipv4.gateway = 10.7.0.1"
+        "lxc.net.0.ipv6.address = fd77::5/128" "lxc.net.0.ipv6.gateway = fd07::1"),
+        setup: WIRE,
+        attach: ATTACHED,
+        ..PLAIN
+    },
+    Case {
+        name: "veth-routes",
+        config: wire!("lxc.net.0.type = veth" "lxc.net.0.veth.mode = router"
+        "lxc.net.0.veth.pair = vr7" "lxc.net.0.flags = up"
+        "lxc.net.0.hwaddr = 00:16:3e:11:22:33" "lxc.net.0.veth.ipv4.route = 10.66.0.0/24"
+        "lxc.net.0.veth.ipv6.route = fd78::/64"),
+        setup: WIRE,
+        ..PLAIN
+    },
+    Case {
+        name: "veth-free",
+        config: wire!("lxc.net.0.type = veth" "lxc.net.0.veth.pair = vr7" "lxc.net.0.flags = up"
+        "lxc.net.0.veth.n_rxqueues = 2" "lxc.net.0.veth.n_txqueues = 2"
+        "lxc.net.0.ipv4.address = 10.7.3.2/16" "lxc.net.0.ipv4.address = 10.7.3.3/32"
+        "lxc.net.0.hwaddr = 00:16:3e:11:22:33"),
+        ..PLAIN
+    },
+    Case {
+        name: "net-no-prefix",
+        config: wire!("lxc.net.0.type = veth" "lxc.net.0.veth.pair = vr7" "lxc.net.0.flags = up"
+        "lxc.net.0.hwaddr = 00:16:3e:11:22:33"
+        "lxc.net.0.ipv4.address = 10.7.0.2" "lxc.net.0.ipv6.address = fd07::2"),
         ..PLAIN
     },
     // Cgroups.

@@ -302,6 +302,26 @@ fn outside(m: &Machine, pid: &str, name: &str, report: &mut Report) {
             ),
         ),
         (
+            "machine veth",
+            "ip -d -o link show type veth | sed 's/^[0-9]*: //; s/@if[0-9]*//; s/ qlen [0-9]*//; \
+             s/link-netnsid [0-9]*//; s/state [A-Z]*//; s/veth[A-Za-z0-9]\\{6\\}/vethXXXXXX/; \
+             s/ether fe:[^ ]*/ether fe:/; s/LOWER_UP\\|NO-CARRIER,//; \
+             s/bridge_slave.*addrgenmode/bridge_slave addrgenmode/' | sort"
+                .to_string(),
+        ),
+        (
+            "machine routes",
+            "ip route; ip -6 route | grep -v ^fe80; \
+             ip neigh show proxy; ip -6 neigh show proxy"
+                .to_string(),
+        ),
+        (
+            "machine settings",
+            "cd /proc/sys/net; grep -s . ipv[46]/conf/vr7/forwarding ipv4/conf/vr7/proxy_arp \
+             ipv6/conf/vr7/proxy_ndp ipv6/conf/vr7/accept_ra; true"
+                .to_string(),
+        ),
+        (
             "devices cgroup",
             format!(
                 "cat /sys/fs/cgroup/devices/*{name}*/devices.list \

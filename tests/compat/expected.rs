@@ -160,11 +160,33 @@ pub const DIFFERENCES: &[Expected] = &[
     row("*", "host addresses 0", "lo    inet 127.0.0.1/8 *", "-", "the same"),
     row("*", "host addresses 1", "lo    inet6 ::1/128 *", "-", "the same"),
     row(
-        "veth",
+        "veth veth-free macvlan-vepa phys net-mixed net-no-prefix",
         "host addresses 2",
-        "* brd 10.7.0.255 *",
-        "* brd 0.0.0.255 *",
+        "* brd 10.*",
+        "* brd 0.*",
         "LXC computes the broadcast address of a prefix without the network's part",
+    ),
+    row(
+        "router veth-free veth-routes net-no-prefix",
+        "host machine settings *",
+        "ipv6/conf/vr7/accept_ra:0",
+        "ipv6/conf/vr7/accept_ra:1",
+        "a router advertisement from the container must not change the host's routes",
+    ),
+    row(
+        "router net-no-prefix",
+        "start stderr",
+        "says something",
+        "silent",
+        "a gateway in none of the networks and an address without a prefix length are told",
+    ),
+    row(
+        "net-mixed",
+        "host links 2 | host links 3",
+        "*",
+        "*",
+        "a macvlan is made inside at once, so that its number is lower than that of a device that \
+         comes from the host; LXC moves both",
     ),
     // Cgroups.
     row(

@@ -453,7 +453,8 @@ fn mistakes_are_told_with_interface_and_line() {
     m.sh("ip link add nic type veth peer name wire && ip link set nic up && ip link set wire up && \
           ip link add dead type veth peer name end && ip link add mine type veth peer name yours && \
           ip link set yours address 02:00:00:00:00:99 master br0 up && ip link set mine up && \
-          ip link set mine address 02:00:00:00:00:98 && ping -c 1 -W 1 10.9.8.9; true")
+          ip link set mine address 02:00:00:00:00:98 && \
+          ip link add beside link nic type macvlan mode bridge && ping -c 1 -W 1 10.9.8.9; true")
         .ok();
     let veth = "type = veth\nlink = br0\nflags = up\n";
     let macvlan = |link: &str| format!("type = macvlan\nlink = {link}\nflags = up\n");
@@ -463,6 +464,9 @@ fn mistakes_are_told_with_interface_and_line() {
         (macvlan("nope"), 2, "\"nope\" does not exist"),
         (macvlan("lo"), 2, "\"lo\" cannot be the parent"),
         (macvlan("dead"), 2, "\"dead\" is down"),
+        (macvlan("yours"), 2, "\"yours\" is in use in a way that excludes type macvlan"),
+        (format!("{}macvlan.mode = passthru\n", macvlan("nic")), 2, "excludes type macvlan"),
+        ("type = ipvlan\nlink = nic\nflags = up\n".into(), 2, "excludes type ipvlan"),
         ("type = veth\nlink = nope\n".into(), 2, "bridge \"nope\" does not exist"),
         ("type = veth\nlink = nic\n".into(), 2, "\"nic\" is a veth device, not a bridge"),
         ("type = phys\nlink = nope\n".into(), 2, "no device \"nope\" is on the host"),
@@ -508,6 +512,37 @@ fn mistakes_are_told_with_interface_and_line() {
         assert_eq!(host_links(&m), before, "{lines}");
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// What is no mistake for certain is said, and done.
+#[test]
+fn doubts_are_told_with_interface_and_line() {
+    let m = with_bridge();
+    let c = m.container(
+        "doubts",
+        &format!(
+            "{VETH}lxc.net.0.ipv4.address = 10.9.8.5\nlxc.net.0.ipv6.address = fd00:9::5\n\
+             lxc.net.0.ipv4.gateway = 192.168.77.1\n"
+        ),
+    );
+    let etc = m.lxcpath().join(&c).join("rootfs/etc/network");
+    fs::create_dir_all(&etc).unwrap();
+    fs::write(etc.join("interfaces"), "auto eth0\niface eth0 inet dhcp\n").unwrap();
+    let started = m.lxc("start", &["-n", &c]);
+    let said = started.stderr.clone();
+    started.ok();
+    for part in [
+        "config:8: lxc.net.0: the address 10.9.8.5 has no prefix length and becomes 10.9.8.5/8",
+        "config:9: lxc.net.0: the address fd00:9::5 has no prefix length and becomes fd00:9::5/64",
+        "config:10: lxc.net.0: the gateway 192.168.77.1 is in none of the interface's networks",
+        "config:8: lxc.net.0: the container's own /etc/network/interfaces sets up eth0 too",
+    ] {
+        assert!(said.contains(part), "no {part:?} in {said}");
+    }
+    let shown = m.inside(&c, "ip addr show eth0").ok();
+    assert!(shown.contains("10.9.8.5/8") && shown.contains("fd00:9::5/64"), "{shown}");
+    let plan = m.lxc("start", &["-n", &c, "--dry-run"]).ok();
+    assert!(plan.contains("becomes 10.9.8.5/8"), "{plan}");
 }
 
 #[test]

@@ -120,6 +120,28 @@ fn walk_2_a_bridge_with_dhcp_dns_and_nat() {
     let before = house.types("lxc-info -n alpha -iH");
     house.types("lxc-stop -n alpha -k; lxc-start -n alpha; until lxc-info -n alpha -i | grep 10.0.3.; do sleep 0.1; done");
     assert_eq!(house.types("lxc-info -n alpha -iH"), before);
+
+    // More of them, one a copy of another: each has an address of its own, whatever the order.
+    house.types(
+        "grep -v pair veth.conf >more.conf; lxc-stop -n alpha -k
+         for n in 1 2; do lxc-create -n alpha$n -t busybox -f more.conf; done
+         lxc-copy -n alpha1 -N alpha3",
+    );
+    let restarted = |order: &str| {
+        house.types(&format!(
+            "for n in {order}; do lxc-start -n alpha$n
+             until lxc-info -n alpha$n -i | grep 10.0.3.; do sleep 0.1; done; done"
+        ));
+        let shown = house.types("for n in '' 1 2 3; do lxc-info -n alpha$n -iH; done");
+        house.types("for n in '' 1 2 3; do lxc-stop -n alpha$n -k; done");
+        shown
+    };
+    let first = restarted("'' 1 2 3");
+    let mut each: Vec<&str> = first.lines().collect();
+    each.sort_unstable();
+    each.dedup();
+    assert_eq!(each.len(), 4, "{first}");
+    assert_eq!(restarted("3 2 '' 1"), first);
 }
 
 #[test]
@@ -162,6 +184,18 @@ fn walk_4b_vlans_of_a_trunk() {
         assert!(frames(&house.m, &format!("vlan id {n}")) > 0, "no frame of VLAN {n} on the wire");
     }
     assert_eq!(shown.matches(" 0% packet loss").count(), 4, "{shown}");
+    // One VLAN of the trunk is taken by the host's device, one by a running container's.
+    for n in [30, 10] {
+        let c = house.m.container(
+            &format!("taken{n}"),
+            &format!(
+                "lxc.net.0.type = vlan\nlxc.net.0.link = enp1s0\nlxc.net.0.flags = up\n\
+                 lxc.net.0.vlan.id = {n}\n"
+            ),
+        );
+        let said = house.m.lxc("start", &["-n", &c]).fails(1);
+        assert!(said.contains(&format!("VLAN {n} ")) && said.contains("config:8"), "{said}");
+    }
 }
 
 #[test]

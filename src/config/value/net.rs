@@ -2,7 +2,7 @@
 
 use super::{Codec, Parsed, ValueError, number, show_text};
 use crate::config::{
-    Gateway, Ipv4Config, IpvlanIsolation, IpvlanMode, MacvlanMode, NetKind, VethVlan,
+    Gateway, Ipv4Config, Ipv6Config, IpvlanIsolation, IpvlanMode, MacvlanMode, NetKind, VethVlan,
 };
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -205,7 +205,7 @@ pub const IPV4: Codec<Ipv4Config> = Codec {
             None => default_broadcast(address, prefix),
         };
         match fields.next() {
-            None => Ok(Ipv4Config { address, prefix, broadcast }),
+            None => Ok(Ipv4Config { address, prefix, broadcast, implied: bits.is_empty() }),
             Some(_) => Err(ValueError::shape(value, "an address and at most a broadcast address")),
         }
     },
@@ -226,14 +226,18 @@ fn default_broadcast(address: Ipv4Addr, prefix: u8) -> Option<Ipv4Addr> {
 }
 
 /// `ipv6.address`: `ADDRESS[/P]`, 64 by default.
-pub const IPV6: Codec<(Ipv6Addr, u8)> = Codec {
+pub const IPV6: Codec<Ipv6Config> = Codec {
     shape: "ADDRESS[/PREFIX]",
     parse: |value| match value.split_once('/') {
-        Some((address, bits)) => Ok((ipv6(address)?, prefix(bits, 128)?)),
-        None => Ok((ipv6(value)?, 64)),
+        Some(_) => (ROUTE6.parse)(value).map(|(address, prefix)| Ipv6Config {
+            address,
+            prefix,
+            implied: false,
+        }),
+        None => Ok(Ipv6Config { address: ipv6(value)?, prefix: 64, implied: true }),
     },
-    show: |(address, bits), out| {
-        let _ = write!(out, "{address}/{bits}");
+    show: |v, out| {
+        let _ = write!(out, "{}/{}", v.address, v.prefix);
     },
 };
 
@@ -252,11 +256,13 @@ pub const ROUTE4: Codec<(Ipv4Addr, u8)> = Codec {
 /// `veth.ipv6.route`: the prefix length is mandatory.
 pub const ROUTE6: Codec<(Ipv6Addr, u8)> = Codec {
     shape: "ADDRESS/PREFIX",
-    parse: |value| match value.contains('/') {
-        true => (IPV6.parse)(value),
-        false => Err(ValueError::shape(value, "a route ADDRESS/PREFIX")),
+    parse: |value| match value.split_once('/') {
+        Some((address, bits)) => Ok((ipv6(address)?, prefix(bits, 128)?)),
+        None => Err(ValueError::shape(value, "a route ADDRESS/PREFIX")),
     },
-    show: IPV6.show,
+    show: |(address, bits), out| {
+        let _ = write!(out, "{address}/{bits}");
+    },
 };
 
 macro_rules! gateway {
