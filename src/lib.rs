@@ -1,7 +1,7 @@
 //! lxcbox: the classic LXC toolset as one static multicall binary.
 //!
 //! The modules form layers; each may use only what is below it (`tests/cli/layers.rs` holds the
-//! table): applets → ui, container, runtime → control, then the siblings ns idmap cgroup mount
+//! table): applets → ui, container, runtime and check → control, then the siblings ns idmap cgroup mount
 //! storage net tty caps seccomp lsm hook limits, then config, log, sys, util.
 
 pub mod applets;

@@ -23,8 +23,14 @@ pub(super) fn disabled(host: &Host, controller: &str) -> Verdict {
             let line = ["boot/firmware/cmdline.txt", "boot/cmdline.txt"];
             let line = line.iter().find_map(|name| host.read(name)).unwrap_or_default();
             let foreign = !line.is_empty() && !line.split_whitespace().any(|w| w == words[off]);
-            let firmware = if foreign { ", put there by the board's firmware" } else { "" };
-            Verdict::blocked(format!("{}{firmware}", at(off)), enable)
+            // What is in the file can be taken out of it; what the firmware adds only outdone.
+            match foreign {
+                true => Verdict::blocked(
+                    format!("{}, put there by the board's firmware", at(off)),
+                    enable,
+                ),
+                false => Verdict::blocked(at(off), format!("boot without: {}", words[off])),
+            }
         }
         (Some(off), Some(on)) if on < off => Verdict::blocked(
             format!("{}, after {}, and the later one counts", at(off), words[on]),

@@ -81,8 +81,8 @@ const CAP_NET_ADMIN: u64 = 1 << 12;
 fn confined(host: &Host) -> Option<&'static str> {
     let caps = own_status(host, "CapEff").and_then(|text| u64::from_str_radix(&text, 16).ok());
     match caps {
-        Some(caps) if caps & CAP_SYS_ADMIN == 0 => Some("this root lacks CAP_SYS_ADMIN"),
-        Some(caps) if caps & CAP_NET_ADMIN == 0 => Some("this root lacks CAP_NET_ADMIN"),
+        Some(caps) if caps & CAP_SYS_ADMIN == 0 => Some("the lack of CAP_SYS_ADMIN"),
+        Some(caps) if caps & CAP_NET_ADMIN == 0 => Some("the lack of CAP_NET_ADMIN"),
         _ if is_filtered(host) => Some("a seccomp filter of this process"),
         _ if is_in_user_namespace(host) => Some("the user namespace that this root is in"),
         _ => None,

@@ -39,7 +39,9 @@ pub(super) fn subgid(host: &Host) -> Verdict {
 fn range(host: &Host, file: &str, command: &str) -> Verdict {
     let text = host.read(file).unwrap_or_default();
     let number = host.euid.to_string();
-    let name = host.user.as_ref().map_or("root", |user| user.name.as_str());
+    // A user without a line in /etc/passwd goes by the number.
+    let name = host.user.as_ref().map_or(number.as_str(), |user| user.name.as_str());
+    let name = if host.euid == 0 { "root" } else { name };
     let mut best = (0, 0);
     let mut end = 100_000;
     for line in text.lines() {

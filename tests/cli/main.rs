@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test that cannot go on has failed")]
 
 mod autostart;
+mod checkconfig;
 mod examples;
 mod harness;
 mod help;

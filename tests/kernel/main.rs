@@ -9,6 +9,7 @@ mod attach;
 mod autostart;
 mod boot;
 mod cgroups;
+mod checkconfig;
 mod confinement;
 mod console;
 mod enosys;
