@@ -2,6 +2,7 @@
 //! containers. They start with it, the service tells of them, and they halt when it does.
 
 use crate::machine::{BINARY, Machine, eventually};
+use crate::openrc::openrc;
 use crate::systemd::{debian, stops, with_copy};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -108,4 +109,49 @@ fn systemd_starts_containers_with_the_host_and_stops_them() {
     inside(&m, &name, "systemctl start lxc.service").fails(1);
     assert_eq!(inside(&m, &name, "systemctl is-failed lxc.service").ok().trim(), "failed");
     stops(&m, &name);
+}
+
+#[test]
+fn openrc_and_sysvinit_scripts_do_the_same() {
+    let (m, name) = with_copy(&openrc(), "rchost", NESTING);
+    let inner = host(&m, &name);
+    let root = m.lxcpath().join(&name).join("rootfs");
+    install(&root, "lxc.openrc", 0o755, "etc/init.d/lxc");
+    install(&root, "lxc.sysvinit", 0o755, "usr/local/sbin/lxc-sysvinit");
+    std::os::unix::fs::symlink("/etc/init.d/lxc", root.join("etc/runlevels/default/lxc")).unwrap();
+    m.start(&name);
+    eventually(90, "the container in it", || (running(&m, &name) == "first").then_some(()));
+    let status = |script: &str| inside(&m, &name, &format!("{script} status"));
+    eventually(30, "the service", || (status("rc-service lxc").status == 0).then_some(()));
+    let services = inside(&m, &name, "rc-status").stdout;
+    let line = services.lines().find(|line| line.trim_start().starts_with("lxc "));
+    assert!(line.is_some_and(|line| line.contains("started")), "{services}");
+
+    let stop = inside(&m, &name, "rc-service lxc stop");
+    assert!(inner.join("first/rootfs/halted").exists(), "{}{}", stop.stdout, stop.stderr);
+    stop.ok();
+    assert_eq!(running(&m, &name), "");
+    assert_eq!(status("rc-service lxc").status, 3);
+
+    // The other script, by hand: the status is the containers'.
+    let script = "/usr/local/sbin/lxc-sysvinit";
+    status(script).fails(3);
+    inside(&m, &name, &format!("{script} start")).fails(2);
+    assert_eq!(status(script).ok().trim(), "first");
+    inside(&m, &name, &format!("{script} restart")).fails(2);
+    inside(&m, &name, &format!("{script} stop")).ok();
+    inside(&m, &name, &format!("{script} sing")).fails(2);
+    fs::write(root.join("etc/default/lxc"), "LXC_AUTO=false\n").unwrap();
+    inside(&m, &name, &format!("{script} start")).ok();
+    assert_eq!(running(&m, &name), "");
+    fs::write(root.join("etc/default/lxc"), "BOOTGROUPS=none\nOPTIONS='-A -g ,'\n").unwrap();
+    inside(&m, &name, &format!("{script} start"));
+    assert_eq!(running(&m, &name), "first idle");
+
+    // They halt with the host.
+    fs::remove_file(inner.join("broken/config")).unwrap();
+    inside(&m, &name, "rc-service lxc start").ok();
+    fs::remove_file(inner.join("first/rootfs/halted")).unwrap();
+    stops(&m, &name);
+    assert!(inner.join("first/rootfs/halted").exists());
 }
