@@ -2,8 +2,9 @@
 
 use super::Applet;
 use crate::container::Container;
-use crate::container::create::{self, CreateError, Request};
+use crate::container::create::{self, Request, Store};
 use crate::container::template::Template;
+use crate::storage::{Format, Kind, Made};
 use crate::ui::args::{flag, get, get_text, rest, shared, value};
 use crate::ui::command::{ArgMatches, Command};
 use crate::ui::{Context, Failure, help, report};
@@ -15,7 +16,7 @@ pub const APPLET: Applet = Applet { name: "lxc-create", about: "makes a containe
 
 /// What a container is made from when `-t` is missing.
 const DEFAULT_TEMPLATE: &str = "host";
-/// LXC's backing stores. `dir` is what we make; `best` takes the first that works, which it is.
+/// LXC's backing stores; `best` is btrfs where the container path is on it, else dir.
 const STORES: [&str; 10] =
     ["dir", "btrfs", "zfs", "lvm", "loop", "rbd", "overlay", "overlayfs", "nbd", "best"];
 /// Options of other backing stores, and what they are for.
@@ -42,7 +43,7 @@ fn command() -> Command {
         .arg(
             value("bdev", "bdev", "STORE")
                 .short('B')
-                .help("backing store of the root file system: dir (default), none, best"),
+                .help("backing store: dir (default), btrfs, loop, lvm, none, best; several by comma"),
         );
     for (name, shown, text, stores) in STORE_OPTIONS {
         command = command.arg(value(name, name, shown).help(format!("{text} ({stores})")));
@@ -67,7 +68,7 @@ fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     if matches.get_flag("help") {
         return help_with_template(asked);
     }
-    let dir = storage(ctx, matches)?;
+    let store = storage(ctx, matches)?;
     let template = match asked {
         Some("none") => None,
         asked => Some(Template::find(asked.unwrap_or(DEFAULT_TEMPLATE))?),
@@ -78,7 +79,7 @@ fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
         config: get(matches, "config").map(Path::new),
         template: template.as_ref(),
         args: &ctx.rest,
-        rootfs: dir.as_deref(),
+        store: &store,
         quiet: ctx.quiet,
     };
     match create::create(&request) {
@@ -86,17 +87,10 @@ fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
             created.warnings.iter().for_each(|warning| ctx.warn(warning));
             Ok(ExitCode::SUCCESS)
         }
-        Err(e) => Err(with_status(e)),
-    }
-}
-
-/// An interruption ends as the shell reports a signal.
-fn with_status(error: CreateError) -> Failure {
-    let signal = error.interrupted();
-    let failure = Failure::from(error);
-    match signal.and_then(|signal| u8::try_from(128 + signal).ok()) {
-        Some(status) => failure.status(status),
-        None => failure,
+        Err(e) => {
+            let signal = e.interrupted();
+            Err(super::interrupted_or(e, signal))
+        }
     }
 }
 
@@ -109,11 +103,12 @@ fn help_with_template(asked: Option<&str>) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Checks `-B` and the options that belong to it; gives back `--dir`.
-fn storage(ctx: &Context, matches: &ArgMatches) -> Result<Option<PathBuf>, Failure> {
+/// Checks `-B` and the options that belong to it.
+fn storage(ctx: &Context, matches: &ArgMatches) -> Result<Store, Failure> {
     let stores = get_text(ctx, matches, "bdev")?.unwrap_or("dir");
     let stores: Vec<&str> =
         stores.split(',').map(|s| if s == "none" { "dir" } else { s }).collect();
+    let mut kinds = Vec::new();
     for store in &stores {
         if !STORES.contains(store) {
             return Err(Failure::usage(
@@ -121,26 +116,55 @@ fn storage(ctx: &Context, matches: &ArgMatches) -> Result<Option<PathBuf>, Failu
                 format!("\"{store}\" is not a valid backing storage type"),
             ));
         }
+        match (*store, Kind::parse(store)) {
+            ("best", _) => kinds.extend([Kind::Btrfs, Kind::Dir]),
+            (_, Some(kind @ (Kind::Dir | Kind::Btrfs | Kind::Loop | Kind::Lvm))) => {
+                kinds.push(kind);
+            }
+            _ => {}
+        }
     }
-    if !stores.iter().any(|store| matches!(*store, "dir" | "best")) {
+    if kinds.is_empty() {
         let text = format!("the backing store \"{}\" is not built yet", stores.join(","));
-        return Err(Failure::new(text).hint("-B dir works everywhere"));
+        return Err(Failure::new(text).hint("-B dir works everywhere; btrfs, loop and lvm are there"));
     }
     for (name, _, _, needs) in STORE_OPTIONS.iter().filter(|(name, ..)| *name != "dir") {
-        if get(matches, name).is_some() {
+        if get(matches, name).is_some() && !needs.split(", ").any(|need| stores.contains(&need)) {
             let block = matches!(*name, "fstype" | "fssize") && stores.contains(&"best");
-            let text = if block || needs.split(", ").any(|need| stores.contains(&need)) {
-                format!("--{name}: the backing stores it is for ({needs}) are not built yet")
-            } else {
-                format!("--{name} is only valid with -B {}", needs.replace(", ", " or "))
-            };
-            return Err(Failure::usage(ctx.prog, text));
+            if !block {
+                let text = format!("--{name} is only valid with -B {}", needs.replace(", ", " or "));
+                return Err(Failure::usage(ctx.prog, text));
+            }
         }
     }
-    match get(matches, "dir").map(PathBuf::from) {
+    let dir = match get(matches, "dir").map(PathBuf::from) {
         Some(dir) if !dir.is_absolute() => {
-            Err(Failure::usage(ctx.prog, "--dir should use absolute path"))
+            return Err(Failure::usage(ctx.prog, "--dir should use absolute path"));
         }
-        dir => Ok(dir),
+        dir => dir,
+    };
+    let owned = |id| Ok::<_, Failure>(get_text(ctx, matches, id)?.map(str::to_owned));
+    let made = Made {
+        dir,
+        format: format(ctx, matches)?,
+        group: owned("vgname")?,
+        volume: owned("lvname")?,
+        pool: owned("thinpool")?,
+    };
+    Ok(Store { asked: get(matches, "bdev").is_some(), kinds, made })
+}
+
+/// `--fstype` and `--fssize`.
+fn format(ctx: &Context, matches: &ArgMatches) -> Result<Format, Failure> {
+    let mut format = Format::default();
+    if let Some(kind) = get_text(ctx, matches, "fstype")? {
+        if !Format::is_type(kind) {
+            return Err(Failure::usage(ctx.prog, format!("--fstype: \"{kind}\" is no file system")));
+        }
+        format.fs = kind.to_owned();
     }
+    if let Some(text) = get_text(ctx, matches, "fssize")? {
+        format.bytes = super::copy::parse_size(ctx, text)?;
+    }
+    Ok(format)
 }

@@ -33,6 +33,7 @@ applets! {
     autostart
     config
     console
+    copy
     create
     destroy
     execute
@@ -41,6 +42,7 @@ applets! {
     init
     ls
     net
+    snapshot
     start
     stop
     unfreeze
@@ -51,6 +53,16 @@ impl Applet {
     /// The name without its `lxc-`, as in `lxcbox start`.
     pub fn short_name(&self) -> &'static str {
         self.name.strip_prefix("lxc-").unwrap_or(self.name)
+    }
+}
+
+/// The failure of a command that a signal may have ended: then with the status that a shell
+/// reports for it.
+fn interrupted_or<E: crate::util::blame::Explain>(error: E, signal: Option<i32>) -> Failure {
+    let failure = Failure::from(error);
+    match signal.and_then(|signal| u8::try_from(128 + signal).ok()) {
+        Some(status) => failure.status(status),
+        None => failure,
     }
 }
 

@@ -56,6 +56,28 @@ impl Document {
         self.lines.iter().flat_map(|line| &line.raw).copied().collect()
     }
 
+    /// The text with other values: `change` is asked for each assignment with the key in today's
+    /// spelling; lines that it leaves alone stay as they are.
+    ///
+    /// # Errors
+    /// A value that no line can hold.
+    pub fn rewritten(
+        &self,
+        change: &mut dyn FnMut(&str, &str) -> Option<String>,
+    ) -> Result<Vec<u8>, ConfigError> {
+        let mut text = Vec::new();
+        for line in &self.lines {
+            let value = match (&line.key, parse_line(&line.raw)) {
+                (Some(key), Parsed::Assignment(written, value)) => {
+                    change(key, value).map(|value| write_line(written, &value)).transpose()?
+                }
+                _ => None,
+            };
+            text.extend_from_slice(value.as_deref().unwrap_or(&line.raw));
+        }
+        Ok(text)
+    }
+
     fn file(&self) -> Rc<Path> {
         self.file.clone().unwrap_or_else(|| Path::new("new configuration").into())
     }

@@ -10,6 +10,8 @@ use crate::config::embedded::DEFAULT_CONF;
 use crate::config::keys::Options;
 use crate::config::{Config, ConfigError, IdKind, IdMapEntry, Origin, Sourced};
 use crate::idmap::{IdMap, IdMapError, Writer, plan_writer, user_namespace};
+use crate::mount::{RootSource, open_source};
+use crate::storage::{self, Backend, Kind, Made, StorageError};
 use crate::sys::lock::{Wait, create_marker};
 use crate::sys::{SysError, cred, dirs, errno, fd};
 use crate::util::blame::Explain;
@@ -29,10 +31,21 @@ pub struct Request<'a> {
     pub template: Option<&'a Template>,
     /// Words for the template.
     pub args: &'a [OsString],
-    /// `--dir`: where the root file system is, instead of in the container's directory.
-    pub rootfs: Option<&'a Path>,
+    /// Where the root file system is.
+    pub store: &'a Store,
     /// The template is to be silent.
     pub quiet: bool,
+}
+
+/// Where the root file system of a new container is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Store {
+    /// The user named a type.
+    pub asked: bool,
+    /// Types, of which the first that works is taken.
+    pub kinds: Vec<Kind>,
+    /// Their options.
+    pub made: Made,
 }
 
 /// Why there is no container.
@@ -73,6 +86,9 @@ pub enum CreateError {
     /// The template.
     #[error(transparent)]
     Template(Box<TemplateError>),
+    /// The root file system.
+    #[error(transparent)]
+    Storage(Box<StorageError>),
     /// The rest of an aborted creation cannot be removed.
     #[error("removing what an aborted lxc-create left")]
     Rest(#[source] Box<DestroyError>),
@@ -94,7 +110,7 @@ macro_rules! boxed {
 
 boxed! {
     Lock(LockError), Config(ConfigError), IdMap(IdMapError), Template(TemplateError),
-    Rest(DestroyError),
+    Rest(DestroyError), Storage(StorageError),
 }
 
 impl Explain for CreateError {
@@ -106,6 +122,7 @@ impl Explain for CreateError {
             Self::IdMap(e) => e.errno(),
             Self::Template(e) => e.errno(),
             Self::Rest(e) => e.errno(),
+            Self::Storage(e) => e.errno(),
             Self::Exists | Self::InProgress | Self::NoRootfs { .. } | Self::NoFreeId => None,
         }
     }
@@ -127,6 +144,7 @@ impl Explain for CreateError {
             Self::IdMap(e) => e.hint(),
             Self::Template(e) => e.hint(),
             Self::Rest(e) => e.hint(),
+            Self::Storage(e) => e.hint(),
             _ => None,
         }
     }
@@ -173,7 +191,7 @@ fn create_locked(request: &Request<'_>) -> Result<Created, CreateError> {
     clear_the_way(container)?;
     let mut loaded = load_base(request.config)?;
     let map = IdMap::from_config(&loaded.config)?;
-    let mut undo = Undo { created: Vec::new() };
+    let mut undo = Undo { created: Vec::new(), backend: None };
     make_directory(container, map.as_ref(), &mut undo)?;
     let warnings = std::mem::take(&mut loaded.warnings);
 
@@ -188,11 +206,11 @@ fn create_locked(request: &Request<'_>) -> Result<Created, CreateError> {
     let marker_path = container.dir().join("partial");
     let marker = create_marker(&marker_path).map_err(|e| made(&marker_path, e))?;
     undo.add(marker_path);
-    let rootfs = make_rootfs(request, &mut loaded, map.as_ref(), &mut undo)?;
+    let (rootfs, tree) = make_rootfs(request, &mut loaded, map.as_ref(), &mut undo)?;
     undo.add(container.config_file());
     loaded.save(&container.config_file())?;
     if let Some(template) = request.template {
-        run_template(request, template, &rootfs, &loaded.config, &interrupts)?;
+        run_template(request, template, (&rootfs, tree), &loaded.config, &interrupts)?;
     }
     let warnings = finish(request, warnings)?;
     interrupts.check()?;
@@ -207,12 +225,12 @@ fn made(path: &Path, e: SysError) -> CreateError {
 
 /// What is there already: a container, a creation under way, or the rest of one that was killed,
 /// which is removed.
-fn clear_the_way(container: &Container) -> Result<(), CreateError> {
+pub(super) fn clear_the_way(container: &Container) -> Result<(), CreateError> {
     match partial(container).map_err(|e| made(&container.dir(), e))? {
         Partial::Running => Err(CreateError::InProgress),
         Partial::Aborted => {
             log::info!("removing what an aborted lxc-create left in {:?}", container.dir());
-            Ok(destroy::remove_tree(&container.dir())?)
+            Ok(destroy::remove_partial(container)?)
         }
         Partial::None if dirs::exists(&container.config_file()) => Err(CreateError::Exists),
         Partial::None => Ok(()),
@@ -253,44 +271,79 @@ fn make_directory(
     chown_to_root(&dir, map)
 }
 
-fn chown_to_root(path: &Path, map: Option<&IdMap>) -> Result<(), CreateError> {
+pub(super) fn chown_to_root(path: &Path, map: Option<&IdMap>) -> Result<(), CreateError> {
     if let (Some((Some(uid), Some(gid))), 0) = (map.map(IdMap::root), cred::euid()) {
         dirs::chown(path, uid.0, gid.0).map_err(|e| made(path, e))?;
     }
     Ok(())
 }
 
-/// The directory of the root file system, and its line in the config. One that the config names
-/// has to be there.
+/// The root file system, and its line in the config: where it is (or is to be mounted for the
+/// template), and the detached mount if it is on a device. One that the config names has to be
+/// there.
 fn make_rootfs(
     request: &Request<'_>,
     loaded: &mut Loaded,
     map: Option<&IdMap>,
     undo: &mut Undo,
-) -> Result<PathBuf, CreateError> {
-    if let (Some(path), None) = (&loaded.config.rootfs.path, request.rootfs) {
+) -> Result<(PathBuf, Option<OwnedFd>), CreateError> {
+    let store = request.store;
+    let given = store.asked || store.made.dir.is_some();
+    if let (Some(path), false) = (&loaded.config.rootfs.path, given) {
         if !dirs::exists(path) {
             let origin = loaded.config.origin("lxc.rootfs.path").cloned();
             return Err(CreateError::NoRootfs { path: path.clone(), origin });
         }
-        return Ok(path.clone());
+        return Ok((path.clone(), None));
     }
-    let path = request.rootfs.map_or_else(|| request.container.rootfs_dir(), Path::to_owned);
-    match dirs::make(&path, 0o755) {
-        Ok(()) => undo.add(path.clone()),
-        Err(e) if e.is(errno::EEXIST) => {}
-        Err(e) => return Err(made(&path, e)),
+    let container = request.container.dir();
+    let owner = match (map.map(IdMap::root), cred::euid()) {
+        (Some((Some(uid), Some(gid))), 0) => (uid.0, gid.0),
+        (_, euid) => (euid, cred::egid()),
+    };
+    let last = store.kinds.len().saturating_sub(1);
+    for (n, kind) in store.kinds.iter().enumerate() {
+        if *kind == Kind::Btrfs && n < last && !storage::has_subvolumes(&container) {
+            continue;
+        }
+        let backend = storage::fresh(*kind, &container, &store.made)?;
+        let path = backend.path().to_owned();
+        let existed = dirs::exists(&path);
+        let created = backend.create(owner);
+        let location = backend.location();
+        let source = backend.root_source();
+        if !existed {
+            undo.backend = Some(backend);
+        }
+        match created {
+            Ok(()) => {}
+            Err(e) if n < last => {
+                log::info!("{}; trying the next backing store", sentence(&e));
+                undo.backend.take().map_or(Ok(()), |backend| backend.destroy())?;
+                continue;
+            }
+            Err(e) => return Err(e.into()),
+        }
+        loaded.set("lxc.rootfs.path", &location, &Options::default())?;
+        return match source {
+            RootSource::Dir(path) => Ok((path, None)),
+            source => {
+                let point = request.container.rootfs_dir();
+                if !dirs::exists(&point) {
+                    dirs::make(&point, 0o755).map_err(|e| made(&point, e))?;
+                }
+                let (tree, _top) = open_source(&source).map_err(|e| made(&path, e))?;
+                Ok((point, tree))
+            }
+        };
     }
-    chown_to_root(&path, map)?;
-    let value = format!("dir:{}", path.display());
-    loaded.set("lxc.rootfs.path", &value, &Options::default())?;
-    Ok(path)
+    Err(CreateError::NoFreeId)
 }
 
 fn run_template(
     request: &Request<'_>,
     template: &Template,
-    rootfs: &Path,
+    (rootfs, tree): (&Path, Option<OwnedFd>),
     config: &Config,
     interrupts: &Interrupts,
 ) -> Result<(), CreateError> {
@@ -307,6 +360,7 @@ fn run_template(
         template,
         container: request.container,
         rootfs,
+        tree: tree.as_ref(),
         args: request.args,
         mapped: mapped.as_ref(),
         quiet: request.quiet,
@@ -316,7 +370,7 @@ fn run_template(
 
 /// The container's map with the caller's own ids added at the first free numbers, so that the
 /// template can give files back to the caller (`--mapped-uid`), and a namespace that has it.
-fn mapped(config: &Config) -> Result<Option<Mapped>, CreateError> {
+pub(super) fn mapped(config: &Config) -> Result<Option<Mapped>, CreateError> {
     let Some(map) = IdMap::from_config(config)? else { return Ok(None) };
     let (euid, egid) = (cred::euid(), cred::egid());
     let mut extended = Config { idmap: config.idmap.clone(), ..Config::default() };
@@ -389,7 +443,7 @@ fn header(template: &Template, args: &[OsString]) -> Result<String, CreateError>
 }
 
 /// Removed before its lock is let go: nobody can see it unlocked.
-fn remove_marker(container: &Container, marker: OwnedFd) -> Result<(), CreateError> {
+pub(super) fn remove_marker(container: &Container, marker: OwnedFd) -> Result<(), CreateError> {
     let path = container.dir().join("partial");
     let removed = dirs::unlink(&path).map_err(|e| made(&path, e));
     drop(marker);
@@ -399,6 +453,7 @@ fn remove_marker(container: &Container, marker: OwnedFd) -> Result<(), CreateErr
 /// What was made so far; removed again when dropped, last first.
 struct Undo {
     created: Vec<PathBuf>,
+    backend: Option<Box<dyn Backend>>,
 }
 
 impl Undo {
@@ -408,11 +463,15 @@ impl Undo {
 
     fn disarm(&mut self) {
         self.created.clear();
+        self.backend = None;
     }
 }
 
 impl Drop for Undo {
     fn drop(&mut self) {
+        if let Some(Err(e)) = self.backend.take().map(|backend| backend.destroy()) {
+            log::error!("undoing the creation: {}", sentence(&e));
+        }
         for path in self.created.iter().rev() {
             if let Err(e) = destroy::remove_tree(path) {
                 log::error!("undoing the creation: {}", sentence(&e));

@@ -3,7 +3,10 @@
 //! and name.
 
 use super::Container;
+use crate::sys::fd::OpenFlags;
+use crate::sys::lock::{Wait, is_same_file, lock};
 use crate::sys::{SysError, dirs, errno, fd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 /// Names the clones of a container.
@@ -29,18 +32,80 @@ pub fn clones(container: &Container) -> Result<Vec<Container>, SysError> {
 /// # Errors
 /// A list cannot be read or written.
 pub fn forget(container: &Container) -> Result<(), SysError> {
-    for original in parse(&read(&container.dir().join(ORIGINALS))?) {
+    take_out(&container.dir().join(ORIGINALS), container)
+}
+
+/// Takes `container` out of the lists of those that the file `originals` names.
+fn take_out(originals: &Path, container: &Container) -> Result<(), SysError> {
+    for original in parse(&read(originals)?) {
         let file = original.dir().join(CLONES);
-        let text = read(&file)?;
-        if text.is_empty() {
+        if !dirs::exists(&file) {
             continue;
         }
-        match without(&text, container) {
+        let _held = open_locked(&file)?;
+        match without(&read(&file)?, container) {
             Some(left) => dirs::replace_file(&file, left.as_bytes())?,
             None => dirs::unlink(&file)?,
         }
     }
     Ok(())
+}
+
+/// Notes in the directory of `clone` what it needs: what `source` needs, and with `directly` the
+/// source itself.
+///
+/// # Errors
+/// A list cannot be read or written.
+pub fn inherit(clone: &Container, source: &Container, directly: bool) -> Result<(), SysError> {
+    let mut text = read(&source.dir().join(ORIGINALS))?;
+    if directly {
+        text.push_str(&record(source));
+    }
+    match text.is_empty() {
+        true => Ok(()),
+        false => dirs::replace_file(&clone.dir().join(ORIGINALS), text.as_bytes()),
+    }
+}
+
+/// Puts a container into the lists of all that it needs (LXC's `mod_all_rdeps`).
+///
+/// # Errors
+/// A list cannot be read or written.
+pub fn register(clone: &Container) -> Result<(), SysError> {
+    for original in parse(&read(&clone.dir().join(ORIGINALS))?) {
+        if !dirs::exists(&original.dir()) {
+            continue;
+        }
+        let file = open_locked(&original.dir().join(CLONES))?;
+        fd::write_all(file.as_fd(), record(clone).as_bytes())?;
+    }
+    Ok(())
+}
+
+/// A container that needs others has another name now; its own list came along.
+///
+/// # Errors
+/// A list cannot be read or written.
+pub fn renamed(old: &Container, new: &Container) -> Result<(), SysError> {
+    take_out(&new.dir().join(ORIGINALS), old)?;
+    register(new)
+}
+
+fn record(container: &Container) -> String {
+    format!("{}\n{}\n", container.lxcpath().display(), container.name())
+}
+
+/// Opens a list for appending, and keeps the other tools of ours from it.
+fn open_locked(path: &Path) -> Result<OwnedFd, SysError> {
+    loop {
+        let flags = OpenFlags::RDWR | OpenFlags::APPEND | OpenFlags::CREATE | OpenFlags::NOFOLLOW;
+        let file = fd::open(path, flags, 0o644)?;
+        lock(file.as_fd(), Wait::Yes)?;
+        // Whoever removed the last record removed the file.
+        if is_same_file(file.as_fd(), path)? {
+            return Ok(file);
+        }
+    }
 }
 
 fn read(file: &Path) -> Result<String, SysError> {
@@ -112,6 +177,15 @@ mod tests {
         assert_eq!(clones(&original).unwrap(), [clone.clone(), at("c")]);
         forget(&clone).unwrap();
         assert_eq!(clones(&original).unwrap(), [at("c")]);
+        let next = at("d");
+        std::fs::create_dir(next.dir()).unwrap();
+        inherit(&next, &clone, true).unwrap();
+        assert_eq!(read(&next.dir().join(ORIGINALS)).unwrap(), record("a") + &record("b"));
+        register(&next).unwrap();
+        assert_eq!(clones(&original).unwrap(), [at("c"), next.clone()]);
+        assert_eq!(clones(&clone).unwrap(), [next.clone()]);
+        forget(&next).unwrap();
+        assert!(!has_clones(&clone));
         assert!(has_clones(&original) && !has_clones(&clone));
     }
 }

@@ -151,7 +151,7 @@ pub fn destroy(container: &Container, options: Options) -> Result<Destroyed, Des
             Partial::Running => return Err(DestroyError::InProgress),
             Partial::Aborted => {
                 let lock = Lock::acquire(container, Wait::No)?;
-                remove_tree(&container.dir())?;
+                remove_partial(container)?;
                 lock.remove();
                 return Ok(Destroyed::default());
             }
@@ -176,6 +176,19 @@ pub fn destroy(container: &Container, options: Options) -> Result<Destroyed, Des
         lock.remove();
     }
     Ok(done)
+}
+
+/// Removes what a creation or a copy left that was killed.
+pub(super) fn remove_partial(container: &Container) -> Result<(), DestroyError> {
+    depends::forget(container).map_err(DestroyError::Dependents)?;
+    // What is not in the directory: only a volume that bears the container's name is surely its.
+    let backend = container.load().ok().and_then(|loaded| storage::open(&loaded.config).ok()?);
+    if let Some(backend) = backend.filter(|backend| backend.kind() == storage::Kind::Lvm) {
+        if backend.path().ends_with(container.name()) {
+            backend.destroy()?;
+        }
+    }
+    remove_tree(&container.dir())
 }
 
 /// Destroys an ephemeral container whose init has ended; for its monitor.

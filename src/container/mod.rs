@@ -3,6 +3,7 @@
 
 pub mod autostart;
 pub mod console;
+pub mod copy;
 pub mod create;
 pub mod depends;
 pub mod destroy;
@@ -12,6 +13,7 @@ pub mod list;
 pub mod lock;
 mod nested;
 pub mod power;
+pub mod snapshot;
 pub mod start;
 pub mod survey;
 pub mod template;

@@ -188,6 +188,8 @@ pub struct Run<'a> {
     pub container: &'a Container,
     /// Where the root file system is to be filled.
     pub rootfs: &'a Path,
+    /// A detached mount that belongs on it.
+    pub tree: Option<&'a OwnedFd>,
     /// The words after `--`.
     pub args: &'a [OsString],
     /// With `lxc.idmap`.
@@ -224,6 +226,24 @@ impl Interrupts {
             }
         }
         Ok(())
+    }
+}
+
+impl Interrupts {
+    /// Waits for a child; a signal that arrives meanwhile is handed on to it. Gives back how it
+    /// ended and the first signal.
+    pub(super) fn wait_for(&self, pid: Pid) -> Result<(Wait, Option<i32>), SysError> {
+        let mut first = None;
+        loop {
+            if let Some(how) = subreaper::ended(pid)? {
+                return Ok((how, first));
+            }
+            poll(self.signals.as_fd(), Ready::READ, None)?;
+            if let Err(TemplateError::Interrupted(signal)) = self.check() {
+                let _ = process::kill(pid, SIGTERM);
+                first = first.or(Some(signal));
+            }
+        }
     }
 }
 
@@ -372,6 +392,10 @@ fn child(job: &Run<'_>, prepared: &Prepared) -> (&'static str, SysError) {
         if job.mapped.is_some() || cred::euid() == 0 {
             unshare(flag(NsKind::Mnt))?;
             crate::mount::slave_all()?;
+            if let Some(tree) = job.tree {
+                let point = crate::sys::path::Root::open(job.rootfs)?;
+                crate::sys::mount::attach(tree.as_fd(), point.fd())?;
+            }
         }
         step = STEPS[2];
         if job.mapped.is_some() {

@@ -168,8 +168,12 @@ fn open_tree(entry: &Entry, reach: Reach, plan: &MountPlan) -> SysResult<OwnedFd
     // The root file system is not mounted yet, but its directory is there.
     let root = match plan.root.as_ref().map(|root| &root.source) {
         Some(RootSource::Dir(dir)) => Root::open(dir)?,
-        Some(RootSource::Overlay { .. }) => {
-            return Err(SysError::new("open", "relative source on overlay", errno::EOPNOTSUPP));
+        Some(_) => {
+            return Err(SysError::new(
+                "open",
+                "relative source on this storage",
+                errno::EOPNOTSUPP,
+            ));
         }
         None => Root::open(Path::new("/"))?,
     };

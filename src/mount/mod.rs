@@ -6,6 +6,7 @@
 //! `fd.rs` has the mount primitives with the new API, `legacy.rs` those of kernels before 5.12.
 
 pub mod auto;
+mod block;
 pub mod dev;
 pub mod entry;
 pub mod error;
@@ -22,7 +23,7 @@ pub use entry::{apply_idmaps, attach_idmapped, entries, open_idmapped};
 pub use error::MountError;
 pub use pivot::{after_pivot, pivot};
 pub use plan::MountPlan;
-pub use rootfs::{check_not_covered, open_rootfs, rootfs, slave_all};
+pub use rootfs::{check_not_covered, mount_source, open_rootfs, open_source, rootfs, slave_all};
 
 use crate::config::Config;
 use crate::sys::path::Root;
@@ -50,13 +51,19 @@ pub enum RootSource {
         /// The kernel's scratch directory, on the file system of `upper`.
         work: PathBuf,
     },
+    /// A file that holds a file system of any type.
+    Image(PathBuf),
+    /// A block device with one.
+    Block(PathBuf),
 }
 
 impl RootSource {
     /// The directory to fall back on as mount point.
-    fn own_directory(&self) -> &Path {
+    fn own_directory(&self) -> PathBuf {
         match self {
-            Self::Dir(path) | Self::Overlay { upper: path, .. } => path,
+            Self::Dir(path) | Self::Overlay { upper: path, .. } => path.clone(),
+            // LXC makes it beside the image.
+            Self::Image(path) | Self::Block(path) => path.with_file_name("rootfs"),
         }
     }
 }
@@ -65,6 +72,8 @@ impl fmt::Display for RootSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Dir(path) => write!(f, "dir:{}", path.display()),
+            Self::Image(path) => write!(f, "loop:{}", path.display()),
+            Self::Block(path) => write!(f, "{}", path.display()),
             Self::Overlay { lower, upper, .. } => {
                 f.write_str("overlay")?;
                 lower.iter().try_for_each(|path| write!(f, ":{}", path.display()))?;
@@ -112,7 +121,7 @@ pub fn load_mount_point(config: &Config, root: Option<&RootSource>) -> Result<Pa
     }
     let default = Path::new(DEFAULT_MOUNT_POINT);
     match root {
-        Some(root) if Root::open(default).is_err() => Ok(root.own_directory().to_owned()),
+        Some(root) if Root::open(default).is_err() => Ok(root.own_directory()),
         _ => Ok(default.to_owned()),
     }
 }

@@ -1,9 +1,10 @@
 //! The first steps: the mount namespace's own tree, and the root file system in it.
 
 use super::fd::{BindHow, BindSource, detached_bind};
+use super::fstab::Options;
 use super::legacy;
 use super::plan::{MountPlan, RootPlan};
-use super::{MountError, RootMount, RootSource};
+use super::{MountError, RootMount, RootSource, block};
 use crate::sys::error::Result as SysResult;
 use crate::sys::fd::{self as sysfd, OpenFlags};
 use crate::sys::mount::{self as sysmount, FsContext, Propagation, Reach, Source};
@@ -88,6 +89,15 @@ pub fn rootfs(plan: &MountPlan, prepared: Option<OwnedFd>) -> Result<RootMount, 
         let top = sysfd::dup_above(old_root.as_fd(), 3).map_err(MountError::Pivot)?;
         return Ok(RootMount { root: Root::from_fd(top), dev: None, proc: None, old_root });
     };
+    let top = mount_root(root, prepared, plan.user_ns)?;
+    Ok(RootMount { root: top, dev: None, proc: None, old_root })
+}
+
+fn mount_root(
+    root: &RootPlan,
+    prepared: Option<OwnedFd>,
+    user_ns: bool,
+) -> Result<Root, MountError> {
     let point = Root::open(&root.mount_point).map_err(|source| MountError::MountPoint {
         path: root.mount_point.clone(),
         origin: None,
@@ -95,19 +105,48 @@ pub fn rootfs(plan: &MountPlan, prepared: Option<OwnedFd>) -> Result<RootMount, 
     })?;
     let tree = match prepared {
         Some(tree) => Ok(tree),
-        None => detached(root, plan.user_ns),
+        None => detached(root, user_ns),
     };
     let mounted = match tree {
         Ok(tree) => sysmount::attach(tree.as_fd(), point.fd()).map(|()| Root::from_fd(tree)),
         // FALLBACK(<5.12): no detached trees; ENAMETOOLONG is our own, for layers that are too
         // long for fsconfig.
         Err(e) if e.is(errno::ENOSYS) || e.is(errno::ENAMETOOLONG) => {
-            mount_classic(root, &point, plan.user_ns)
+            mount_classic(root, &point, user_ns)
         }
         Err(e) => Err(e),
     };
-    let top = mounted.map_err(|e| failed(root, e))?;
-    Ok(RootMount { root: top, dev: None, proc: None, old_root })
+    mounted.map_err(|e| failed(root, e))
+}
+
+/// A root file system that no container runs from: for those who copy or fill it.
+fn plain(source: &RootSource, mount_point: &Path) -> RootPlan {
+    RootPlan {
+        source: source.clone(),
+        mount_point: mount_point.to_owned(),
+        options: Options::default(),
+        origin: None,
+    }
+}
+
+/// Opens the content of a root file system without mounting it anywhere; it stays as long as one
+/// of the two descriptors does: the mount, and its top directory open for reading.
+///
+/// # Errors
+/// ENOSYS before 5.2 for anything but a directory.
+pub fn open_source(source: &RootSource) -> SysResult<(Option<OwnedFd>, OwnedFd)> {
+    let flags = OpenFlags::RDONLY | OpenFlags::DIRECTORY;
+    if let RootSource::Dir(path) = source {
+        return Ok((None, sysfd::open(path, flags, 0)?));
+    }
+    let tree = detached(&plain(source, Path::new("/")), false)?;
+    let top = sysfd::open_at(tree.as_fd(), ".", flags, 0)?;
+    Ok((Some(tree), top))
+}
+
+/// Mounts a root file system on `point`, in a mount namespace of the caller's own.
+pub fn mount_source(source: &RootSource, point: &Path) -> Result<Root, MountError> {
+    mount_root(&plain(source, point), None, false)
 }
 
 fn failed(root: &RootPlan, source: SysError) -> MountError {
@@ -140,15 +179,25 @@ fn detached(root: &RootPlan, user_ns: bool) -> SysResult<OwnedFd> {
                 // The other attributes need privilege on the host (since 5.11).
                 fs.flag("userxattr")?;
             }
-            for word in root.options.data.split(',').filter(|word| !word.is_empty()) {
-                match word.split_once('=') {
-                    Some((key, value)) => fs.string(key, value)?,
-                    None => fs.flag(word)?,
-                }
-            }
+            options(&fs, &root.options.data)?;
             fs.mount(root.options.attrs.set)
         }
+        RootSource::Image(image) => {
+            let device = block::attach_image(image, root)?;
+            block::detached(&device.path, root)
+        }
+        RootSource::Block(device) => block::detached(device, root),
     }
+}
+
+/// Options as mount(8) takes them.
+pub(super) fn options(fs: &FsContext, data: &str) -> SysResult<()> {
+    data.split(',').filter(|word| !word.is_empty()).try_for_each(|word| {
+        match word.split_once('=') {
+            Some((key, value)) => fs.string(key, value),
+            None => fs.flag(word),
+        }
+    })
 }
 
 /// The scratch directory is not kept by those who copy containers; LXC makes it too.
@@ -191,6 +240,11 @@ fn mount_classic(root: &RootPlan, point: &Root, user_ns: bool) -> SysResult<Root
             let name = Source::Text(Path::new("overlay"));
             sysmount::mount_on(&name, point.fd(), "overlay", flags, &words.join(","))?;
         }
+        RootSource::Image(image) => {
+            let device = block::attach_image(image, root)?;
+            block::classic(&device.path, point, root)?;
+        }
+        RootSource::Block(device) => block::classic(device, point, root)?,
     }
     let top = Root::open(&root.mount_point)?;
     legacy::finish(top.fd(), &how(root))?;

@@ -63,13 +63,7 @@ pub(super) fn make_owned(path: &Path, owner: (u32, u32)) -> Result<(), StorageEr
 /// mounted in it.
 pub(super) fn remove(path: &Path) -> Result<(), StorageError> {
     let fail = |source| StorageError::Destroy { path: path.to_owned(), source };
-    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
-        return Err(fail(SysError::new(
-            "unlink",
-            format!("\"{}\"", path.display()),
-            errno::EINVAL,
-        )));
-    };
+    let (parent, name) = parent_of(path).map_err(fail)?;
     // Links above the last component are the administrator's; the last one is removed itself.
     let parent = match tree::real_path(parent) {
         Ok(parent) => parent,
@@ -82,6 +76,12 @@ pub(super) fn remove(path: &Path) -> Result<(), StorageError> {
     }
     let parent = tree::open(&parent).map_err(fail)?;
     tree::remove(parent.as_fd(), name).map_err(fail)
+}
+
+/// The directory that holds `path`, and the name in it.
+pub(super) fn parent_of(path: &Path) -> Result<(&Path, &std::ffi::OsStr), SysError> {
+    let none = || SysError::new("open", format!("\"{}\"", path.display()), errno::EINVAL);
+    path.parent().zip(path.file_name()).ok_or_else(none)
 }
 
 #[cfg(test)]

@@ -4,17 +4,25 @@
 //! through the [`Backend`] trait. One file per backend; a new one is a file, a `Kind` and a line
 //! in [`open`].
 
+pub mod btrfs;
+pub mod clone;
+pub mod device;
 pub mod dir;
+mod error;
+pub mod image;
 pub mod overlay;
 pub mod pin;
+pub mod tool;
 
+pub use error::StorageError;
 pub use pin::Pin;
+pub use tool::Format;
 
 use crate::config::Config;
 use crate::mount::RootSource;
-use crate::sys::SysError;
-use crate::util::blame::{Explain, Origin};
-use std::path::{Path, PathBuf};
+use crate::sys::path as syspath;
+use std::os::fd::AsFd;
+use std::path::Path;
 
 /// The types of `lxc.rootfs.path`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +71,11 @@ pub trait Backend {
     /// The path without the type: what `LXC_ROOTFS_PATH` holds.
     fn path(&self) -> &Path;
 
+    /// The value of `lxc.rootfs.path`.
+    fn location(&self) -> String {
+        format!("{}:{}", self.kind().name(), self.path().display())
+    }
+
     /// What the child mounts.
     fn root_source(&self) -> RootSource;
 
@@ -91,8 +104,66 @@ pub fn open(config: &Config) -> Result<Option<Box<dyn Backend>>, StorageError> {
     match kind {
         Kind::Dir => Ok(Some(Box::new(dir::Dir::new(path.clone(), origin)))),
         Kind::Overlay => Ok(Some(Box::new(overlay::Overlay::parse(path, origin)?))),
+        Kind::Btrfs => Ok(Some(Box::new(btrfs::Btrfs::new(path.clone())))),
+        Kind::Loop => Ok(Some(Box::new(image::Image::new(path.clone(), Format::default())))),
+        Kind::Lvm => Ok(Some(Box::new(device::Volume::existing(path.clone())))),
         kind => Err(StorageError::NotBuilt { kind, path: path.clone(), origin }),
     }
+}
+
+/// Where the backend of a new container keeps its root file system, in the container's directory
+/// or as `made` says.
+///
+/// # Errors
+/// A type that has to be there already (nbd, rbd), or that this version cannot make.
+pub fn fresh(kind: Kind, container: &Path, made: &Made) -> Result<Box<dyn Backend>, StorageError> {
+    let format = made.format.clone();
+    Ok(match kind {
+        Kind::Dir => Box::new(dir::Dir::new(made_dir(container, made), None)),
+        Kind::Btrfs => Box::new(btrfs::Btrfs::new(made_dir(container, made))),
+        Kind::Loop => Box::new(image::Image::new(container.join("rootdev"), format)),
+        Kind::Lvm => Box::new(device::Volume::fresh(container, made)?),
+        kind => {
+            let path = container.to_owned();
+            return Err(StorageError::NotBuilt { kind, path, origin: None });
+        }
+    })
+}
+
+fn made_dir(container: &Path, made: &Made) -> std::path::PathBuf {
+    made.dir.clone().unwrap_or_else(|| container.join("rootfs"))
+}
+
+/// Options of a new root file system.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Made {
+    /// `--dir`.
+    pub dir: Option<std::path::PathBuf>,
+    /// `--fstype`, `--fssize`.
+    pub format: Format,
+    /// `--vgname`.
+    pub group: Option<String>,
+    /// `--lvname`.
+    pub volume: Option<String>,
+    /// `--thinpool`.
+    pub pool: Option<String>,
+}
+
+/// True if subvolumes can be made in the directory.
+pub fn has_subvolumes(dir: &Path) -> bool {
+    btrfs::is_at(dir)
+}
+
+/// Gives the top directory of a root file system to the container's root.
+fn own_root(source: &RootSource, owner: (u32, u32)) -> Result<(), StorageError> {
+    if owner == (0, 0) {
+        return Ok(());
+    }
+    let own = || {
+        let (_mount, top) = crate::mount::open_source(source)?;
+        syspath::set_owner(top.as_fd(), owner.0, owner.1)
+    };
+    own().map_err(|cause| StorageError::Open { what: source.to_string(), source: cause })
 }
 
 /// The type of a path without prefix, in LXC's order. A missing path is a directory that is not
@@ -108,110 +179,6 @@ fn detect(path: &Path) -> Kind {
         Ok(meta) if meta.file_type().is_block_device() && text.starts_with("/dev/nbd") => Kind::Nbd,
         Ok(meta) if meta.file_type().is_block_device() => Kind::Lvm,
         _ => Kind::Dir,
-    }
-}
-
-/// A root file system that cannot be used, made or removed.
-#[derive(Debug, thiserror::Error)]
-pub enum StorageError {
-    /// The word before the colon is no type.
-    #[error("unknown storage type \"{word}\"")]
-    UnknownType {
-        /// The word.
-        word: String,
-        /// Line of `lxc.rootfs.path`.
-        origin: Option<Origin>,
-    },
-    /// A type that is planned.
-    #[error("the storage type {} of \"{}\" is not supported yet", kind.name(), path.display())]
-    NotBuilt {
-        /// The type.
-        kind: Kind,
-        /// The path.
-        path: PathBuf,
-        /// Line of `lxc.rootfs.path`.
-        origin: Option<Origin>,
-    },
-    /// `overlay:` without two absolute directories.
-    #[error("\"{text}\" is not LOWER[:LOWER]:UPPER with absolute paths")]
-    OverlayPath {
-        /// What stands after `overlay:`.
-        text: String,
-        /// Line of `lxc.rootfs.path`.
-        origin: Option<Origin>,
-    },
-    /// It cannot be made.
-    #[error("cannot make the root file system \"{}\"", path.display())]
-    Create {
-        /// The directory.
-        path: PathBuf,
-        /// Why.
-        source: SysError,
-    },
-    /// It cannot be removed.
-    #[error("cannot remove the root file system \"{}\"", path.display())]
-    Destroy {
-        /// The directory.
-        path: PathBuf,
-        /// Why.
-        source: SysError,
-    },
-    /// Something is mounted in it.
-    #[error("\"{mount}\" is mounted inside the root file system")]
-    Mounted {
-        /// The mount point.
-        mount: String,
-    },
-    /// It cannot be kept busy while the container runs.
-    #[error("cannot open the root file system \"{}\"", path.display())]
-    Pin {
-        /// The directory.
-        path: PathBuf,
-        /// Line of `lxc.rootfs.path`.
-        origin: Option<Origin>,
-        /// Why.
-        source: SysError,
-    },
-}
-
-impl Explain for StorageError {
-    fn errno(&self) -> Option<i32> {
-        match self {
-            Self::Create { source, .. }
-            | Self::Destroy { source, .. }
-            | Self::Pin { source, .. } => Some(source.errno),
-            _ => None,
-        }
-    }
-
-    fn origin(&self) -> Option<&Origin> {
-        match self {
-            Self::UnknownType { origin, .. }
-            | Self::NotBuilt { origin, .. }
-            | Self::OverlayPath { origin, .. }
-            | Self::Pin { origin, .. } => origin.as_ref(),
-            _ => None,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::UnknownType { .. } => {
-                let words: Vec<_> = Kind::WORDS.iter().map(|(word, _)| *word).collect();
-                Some(format!("the types are {}", words.join(", ")))
-            }
-            Self::NotBuilt { .. } => {
-                Some("mount it on a directory and set lxc.rootfs.path = dir:DIRECTORY".to_owned())
-            }
-            Self::Mounted { mount } => Some(format!("umount -R {mount}")),
-            Self::Destroy { source, .. } if source.is(crate::sys::errno::EBUSY) => {
-                Some("something is mounted there: see /proc/self/mountinfo".to_owned())
-            }
-            Self::Pin { path, source, .. } if source.is(crate::sys::errno::ENOENT) => {
-                Some(format!("ls -ld {}", path.display()))
-            }
-            _ => None,
-        }
     }
 }
 
@@ -236,9 +203,9 @@ mod tests {
         assert_eq!(open(&config(None, "/missing")).unwrap().unwrap().kind(), Kind::Dir);
         let image = temp.path().join("image");
         std::fs::write(&image, "x").unwrap();
-        let refused = open(&config(None, image.to_str().unwrap())).err().unwrap();
-        assert!(matches!(refused, StorageError::NotBuilt { kind: Kind::Loop, .. }));
-        for word in ["btrfs", "zfs", "lvm", "loop", "rbd", "nbd"] {
+        let found = open(&config(None, image.to_str().unwrap())).unwrap().unwrap();
+        assert_eq!(found.root_source(), RootSource::Image(image.clone()));
+        for word in ["zfs", "rbd", "nbd"] {
             let refused = open(&config(Some(word), "/x")).err().unwrap();
             assert!(refused.to_string().contains(word), "{refused}");
         }

@@ -16,6 +16,14 @@ pub struct Overlay {
 }
 
 impl Overlay {
+    /// A new writable layer on top of these.
+    pub(super) fn new(lower: Vec<PathBuf>, upper: PathBuf) -> Self {
+        let layers: Vec<&OsStr> =
+            lower.iter().chain([&upper]).map(|layer| layer.as_os_str()).collect();
+        let work = upper.with_file_name("work");
+        Self { text: layers.join(OsStr::new(":")).into(), lower, upper, work }
+    }
+
     /// Parses what stands after `overlay:`.
     pub fn parse(text: &Path, origin: Option<Origin>) -> Result<Self, StorageError> {
         let mut layers: Vec<PathBuf> = text

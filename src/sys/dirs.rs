@@ -92,6 +92,33 @@ pub fn chown(path: &Path, uid: u32, gid: u32) -> Result<()> {
         .at("lchown", || format!("{path:?}, {uid}, {gid}"))
 }
 
+/// Mode of `path`, a directory or file of ours.
+pub fn set_mode(path: &Path, mode: u32) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).at("chmod", || format!("{path:?}"))
+}
+
+/// Renames `from` to `to`, which must not be there (EEXIST).
+pub fn rename_new(from: &Path, to: &Path) -> Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    let operand = || format!("{from:?}, {to:?}");
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // A file system that cannot promise it.
+        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) if !to.exists() => {
+            fs::rename(from, to).at("rename", operand)
+        }
+        result => result.at("rename", operand),
+    }
+}
+
+/// Writes a file of ours that is not there yet, with this mode.
+pub fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+    use std::os::fd::AsFd;
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
+    let file = super::fd::open(path, flags, mode)?;
+    super::fd::write_all(file.as_fd(), bytes)
+}
+
 /// Makes one directory with exactly this mode, whatever the umask. EEXIST when it is there.
 pub fn make(path: &Path, mode: u32) -> Result<()> {
     use std::os::unix::fs::PermissionsExt;

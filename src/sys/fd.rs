@@ -108,6 +108,11 @@ pub fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
+/// ftruncate(2).
+pub fn set_size(fd: BorrowedFd<'_>, bytes: u64) -> Result<()> {
+    rustix::fs::ftruncate(fd, bytes).at("ftruncate", || bytes)
+}
+
 /// A duplicate with `O_CLOEXEC`, at the lowest number that is not below `min`.
 pub fn dup_above(fd: BorrowedFd<'_>, min: RawFd) -> Result<OwnedFd> {
     rustix::io::fcntl_dupfd_cloexec(fd, min).at("fcntl", || "F_DUPFD_CLOEXEC")

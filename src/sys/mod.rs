@@ -3,6 +3,9 @@
 //! carries the call, its operand and errno. Nothing here knows what a container is.
 
 pub mod bpf;
+pub mod btrfs;
+pub mod clock;
+pub mod copy;
 pub mod cred;
 pub mod dir;
 pub mod dirs;
@@ -11,6 +14,7 @@ pub mod error;
 pub mod event;
 pub mod fd;
 pub mod lock;
+pub mod loopdev;
 pub mod memory;
 pub mod mount;
 pub mod netlink;

@@ -4,14 +4,13 @@
 //! removed, never followed; another file system is never entered. The walk keeps a bounded
 //! number of directories open: what is nested deeper is first renamed to the top of the tree.
 //! Start reading at [`remove`].
-#![allow(unsafe_code, reason = "the btrfs ioctl has no wrapper")]
 
 use super::error::{At, Result, SysError};
-use super::{fd, mount, path};
+use super::{btrfs, fd, mount, path};
 use rustix::fs::{AtFlags, FileType, IFlags, Mode, OFlags, RawDir};
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
@@ -21,10 +20,6 @@ const MAX_OPEN: usize = 64;
 const MAX_SUBVOLUMES: u32 = 32;
 /// How often a directory that something keeps filling is read again.
 const MAX_ROUNDS: u32 = 32;
-
-const BTRFS_MAGIC: u64 = 0x9123_683e;
-/// Inode of the root of every btrfs subvolume.
-const BTRFS_ROOT_INODE: u64 = 256;
 
 /// Removes `name` in `dir`, whatever it is, with everything below it. Something that does not
 /// exist is no error. `dir` must not be `O_PATH`.
@@ -205,7 +200,7 @@ impl Walk {
         depth: u32,
     ) -> Step<()> {
         let fail = |call, errno| Failure { call, at: PathBuf::new(), errno };
-        if destroy_subvolume(dir, name).is_ok() {
+        if btrfs::destroy(dir, name).is_ok() {
             return Ok(());
         }
         if depth >= MAX_SUBVOLUMES {
@@ -215,7 +210,7 @@ impl Walk {
         // Since 4.18 an empty subvolume can be removed like a directory, by anyone who may.
         match rmdir(dir, name) {
             Ok(()) => Ok(()),
-            Err(_) => destroy_subvolume(dir, name).map_err(|e| fail("BTRFS_IOC_SNAP_DESTROY", e)),
+            Err(_) => btrfs::destroy(dir, name).map_err(|e| fail("BTRFS_IOC_SNAP_DESTROY", e)),
         }
     }
 }
@@ -261,7 +256,6 @@ fn path_of(levels: &[Level], name: &OsStr) -> PathBuf {
 struct Place {
     mount: u64,
     dev: u64,
-    ino: u64,
 }
 
 /// Where a directory is, seen from the one that holds it.
@@ -280,7 +274,7 @@ fn place(dir: BorrowedFd<'_>) -> rustix::io::Result<Place> {
     let errno = |e: SysError| Errno::from_raw_os_error(e.errno);
     let facts = path::facts(dir).map_err(errno)?;
     let mount = mount::mount_id(dir).map_err(errno)?;
-    Ok(Place { mount, dev: facts.dev, ino: facts.ino })
+    Ok(Place { mount, dev: facts.dev })
 }
 
 fn relation(above: Place, below: Place, child: BorrowedFd<'_>) -> Relation {
@@ -290,8 +284,7 @@ fn relation(above: Place, below: Place, child: BorrowedFd<'_>) -> Relation {
     if above.dev == below.dev {
         return Relation::Same;
     }
-    let on_btrfs = mount::fs_magic(child).is_ok_and(|magic| magic == BTRFS_MAGIC);
-    if on_btrfs && below.ino == BTRFS_ROOT_INODE { Relation::Subvolume } else { Relation::Foreign }
+    if btrfs::is_subvolume(child) { Relation::Subvolume } else { Relation::Foreign }
 }
 
 fn open_dir(dir: BorrowedFd<'_>, name: &OsStr) -> rustix::io::Result<OwnedFd> {
@@ -350,33 +343,6 @@ fn clear_flags(fd: BorrowedFd<'_>) -> bool {
         }
         _ => false,
     }
-}
-
-/// `struct btrfs_ioctl_vol_args` of linux/btrfs.h.
-#[repr(C)]
-struct VolArgs {
-    fd: i64,
-    name: [u8; 4088],
-}
-
-/// BTRFS_IOC_SNAP_DESTROY, `_IOW(0x94, 15, struct btrfs_ioctl_vol_args)`.
-const SNAP_DESTROY: u32 = (1 << 30) | (4096 << 16) | (0x94 << 8) | 15;
-
-fn destroy_subvolume(dir: BorrowedFd<'_>, name: &OsStr) -> rustix::io::Result<()> {
-    let mut args = VolArgs { fd: 0, name: [0; 4088] };
-    let name = name.as_bytes();
-    if name.len() >= args.name.len() {
-        return Err(Errno::NAMETOOLONG);
-    }
-    args.name[..name.len()].copy_from_slice(name);
-    // SAFETY: the request says that the kernel reads 4096 bytes, the size of `args`, which
-    // outlives the call.
-    let done =
-        unsafe { libc::ioctl(dir.as_raw_fd(), SNAP_DESTROY as _, std::ptr::from_ref(&args)) };
-    if done == 0 {
-        return Ok(());
-    }
-    Err(Errno::from_raw_os_error(SysError::last("ioctl", "").errno))
 }
 
 /// Opens a directory of the host for [`remove`] and [`empty`].

@@ -6,6 +6,7 @@ pub mod command;
 pub mod help;
 pub mod json;
 pub mod out;
+pub mod progress;
 pub mod report;
 pub mod size;
 pub mod table;

@@ -1,0 +1,229 @@
+//! lxc-copy: copies, renames, and starts throw-away copies.
+
+use super::Applet;
+use crate::container::copy::ephemeral::{Ephemeral, Mount, suffix};
+use crate::container::copy::{self, CopyError, Keep, Request, rename};
+use crate::container::destroy::{self, Options as DestroyOptions};
+use crate::container::power::{self, Patience};
+use crate::container::start::Start;
+use crate::container::Container;
+use crate::runtime::attach::{Attachment, EnvRules, Options as AttachOptions};
+use crate::runtime::daemon::Mode;
+use crate::storage::clone::Wish;
+use crate::storage::{Format, Kind, Made};
+use crate::sys::copy::Copied;
+use crate::sys::sealed;
+use crate::ui::args::{flag, get, get_text, rest, shared, value};
+use crate::ui::command::{ArgMatches, Command};
+use crate::ui::progress::Progress;
+use crate::ui::{Context, Failure, out};
+use std::process::ExitCode;
+
+/// The registry's entry.
+pub const APPLET: Applet = Applet {
+    name: "lxc-copy",
+    about: "copies or renames a container, or starts a throw-away copy",
+    command,
+    run,
+};
+
+/// How long a throw-away copy has to halt after its command.
+const HALT_SECONDS: i64 = 60;
+
+fn command() -> Command {
+    let options = [
+        ("newpath", 'p', "PATH", "container path of the copy, instead of the source's"),
+        ("backingstorage", 'B', "TYPE", "storage of the copy: dir, btrfs, loop, lvm, overlay"),
+        ("fssize", 'L', "SIZE", "size of a new image or volume: a number and B, K, M, G or T"),
+        ("mount", 'm', "MOUNTS", "with -e: bind=SOURCE[:TARGET][:ro|rw], overlay=SOURCE[:TARGET], …"),
+    ];
+    let flags = [
+        ("rename", 'R', "give the container the new name instead of copying it"),
+        ("snapshot", 's', "share the source's files or blocks: a dir becomes the layer below an overlay"),
+        ("allowrunning", 'a', "copy it while it runs"),
+        ("ephemeral", 'e', "start a snapshot that is destroyed when it stops"),
+        ("daemon", 'd', "with -e: run in the background (the default)"),
+        ("foreground", 'F', "with -e: stay; the console is this terminal"),
+        ("keepdata", 'D', "with -e: do not destroy it when it stops"),
+        ("tmpfs", 't', "with -e: keep its changes in memory"),
+        ("keepname", 'K', "keep the host name"),
+        ("keepmac", 'M', "keep the hardware addresses"),
+    ];
+    let mut command = Command::new(APPLET.name)
+        .arg(value("newname", "newname", "NAME").short('N').help("the name of the copy"));
+    for (name, letter, shown, text) in options {
+        command = command.arg(value(name, name, shown).short(letter).help(text));
+    }
+    for (name, letter, text) in flags {
+        command = command.arg(flag(name, name).short(letter).help(text));
+    }
+    shared(command.arg(rest("-- ARGUMENT")).after_help(
+        "ARGUMENTs go to the clone hooks; with -e they are a command, which runs in the copy by \
+         lxc-attach; the copy halts after it.\n\
+         With -e a name is found if none is given.",
+    ))
+}
+
+/// `--fssize`, here and in lxc-create.
+pub(super) fn parse_size(ctx: &Context, text: &str) -> Result<u64, Failure> {
+    Format::parse_size(text)
+        .ok_or_else(|| Failure::usage(ctx.prog, format!("--fssize: \"{text}\" is no size")))
+}
+
+fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
+    let [ephemeral, rename, tmpfs, keep_data] =
+        ["ephemeral", "rename", "tmpfs", "keepdata"].map(|id| matches.get_flag(id));
+    let newname = get_text(ctx, matches, "newname")?;
+    let conflict = [
+        (ephemeral && rename, "-e and -R exclude each other"),
+        (tmpfs && keep_data, "a container on a tmpfs cannot keep its data: -t and -D exclude each other"),
+        (newname.is_none() && !ephemeral, "You must provide a NEWNAME for the clone"),
+    ];
+    if let Some((_, text)) = conflict.into_iter().find(|(there, _)| *there) {
+        return Err(Failure::usage(ctx.prog, text));
+    }
+    for id in ["tmpfs", "keepdata", "mount", "foreground", "daemon"] {
+        if matches.get_flag(id) && !ephemeral {
+            return Err(Failure::usage(ctx.prog, format!("--{id} is only valid with -e")));
+        }
+    }
+    if ephemeral {
+        // Before anything is made: this may start the program anew.
+        sealed::ensure_shared(APPLET.name)?;
+    }
+    let source = Container::new(ctx.lxcpath.clone(), ctx.name())?;
+    let newpath = get(matches, "newpath").map_or(Ok(ctx.lxcpath.clone()), std::path::absolute);
+    let newpath = newpath.map_err(|_| Failure::usage(ctx.prog, "--newpath is no path"))?;
+    let name = match newname {
+        Some(name) => name.to_owned(),
+        None => free_name(&source, &newpath)?,
+    };
+    let target = Container::new(newpath, &name)?;
+    let throw_away = Ephemeral { keep: keep_data, tmpfs, mounts: mounts(ctx, matches)? };
+    let words = super::start::words(ctx)?;
+    let mut progress = Progress::new(ctx.quiet);
+    let mut request = Request {
+        source: &source,
+        target: &target,
+        wish: wish(ctx, matches)?,
+        keep: Keep { name: matches.get_flag("keepname"), mac: matches.get_flag("keepmac") },
+        allow_running: matches.get_flag("allowrunning"),
+        hook_args: if ephemeral { &[] } else { &words },
+        files: Vec::new(),
+        ephemeral: ephemeral.then_some(&throw_away),
+        progress: &mut |done: &Copied| progress.show(done.objects, done.bytes),
+    };
+    let done = if rename { rename::rename(&mut request) } else { copy::copy(&mut request) };
+    drop(progress);
+    let made = done.map_err(failure)?;
+    made.notes.iter().for_each(|note| ctx.warn(note));
+    if !ephemeral {
+        return Ok(ExitCode::SUCCESS);
+    }
+    if !ctx.quiet {
+        let mut text = format!("Created {name} as clone of {}", source.name());
+        if tmpfs {
+            text.push_str(
+                "\nContainer is placed on tmpfs.\n\
+                 Rebooting will cause all changes made to it to be lost!",
+            );
+        }
+        out::line(&text)?;
+    }
+    let foreground = matches.get_flag("foreground") && !matches.get_flag("daemon");
+    let mode = if foreground && words.is_empty() { Mode::Foreground } else { Mode::Daemon };
+    let started = start(ctx, &target, mode, &words);
+    if started.is_err() {
+        let force = DestroyOptions { force: true, snapshots: false };
+        if let Err(e) = destroy::destroy(&target, force) {
+            ctx.warn(&crate::ui::report::sentence(&e));
+        }
+    }
+    started.map(|()| ExitCode::SUCCESS)
+}
+
+fn failure(error: CopyError) -> Failure {
+    let signal = error.interrupted();
+    super::interrupted_or(error, signal)
+}
+
+/// `NAME_XXXXXX`.
+fn free_name(source: &Container, path: &std::path::Path) -> Result<String, Failure> {
+    loop {
+        let name = format!("{}_{}", source.name(), suffix()?);
+        if !crate::sys::dirs::exists(&path.join(&name)) {
+            return Ok(name);
+        }
+    }
+}
+
+fn mounts(ctx: &Context, matches: &ArgMatches) -> Result<Vec<Mount>, Failure> {
+    let mut all = Vec::new();
+    for text in matches.get_many("mount") {
+        let text = text.to_str().ok_or_else(|| Failure::usage(ctx.prog, "--mount wants text"))?;
+        all.extend(Mount::parse_all(text)?);
+    }
+    Ok(all)
+}
+
+fn wish(ctx: &Context, matches: &ArgMatches) -> Result<Wish, Failure> {
+    let store = match get_text(ctx, matches, "backingstorage")? {
+        None => None,
+        Some(word) => Some(Kind::parse(word).ok_or_else(|| {
+            let text = format!("\"{word}\" is not a valid backing storage type");
+            Failure::usage(ctx.prog, text)
+        })?),
+    };
+    let mut made = Made::default();
+    let size = get_text(ctx, matches, "fssize")?;
+    if let Some(text) = size {
+        made.format.bytes = parse_size(ctx, text)?;
+    }
+    Ok(Wish {
+        store,
+        snapshot: matches.get_flag("snapshot") || matches.get_flag("ephemeral"),
+        stack: matches.get_flag("tmpfs"),
+        resize: size.is_some(),
+        made,
+    })
+}
+
+/// Starts a throw-away copy, runs the command in it if there is one, and has it halt then.
+fn start(
+    ctx: &Context,
+    target: &Container,
+    mode: Mode,
+    words: &[String],
+) -> Result<(), Failure> {
+    let start = Start {
+        container: target.clone(),
+        rcfile: None,
+        defines: Vec::new(),
+        command: Vec::new(),
+        execute: false,
+        mode,
+        pidfile: None,
+        close_fds: false,
+    };
+    let prepared = start.prepare()?;
+    let config = prepared.config.clone();
+    super::start::go(ctx, start, prepared)?;
+    if words.is_empty() {
+        return Ok(());
+    }
+    let attachment = Attachment::open(target.lxcpath(), target.name())?;
+    let options = AttachOptions {
+        command: words.iter().map(Into::into).collect(),
+        environment: EnvRules { clear: true, ..EnvRules::default() },
+        ..AttachOptions::default()
+    };
+    attachment.run(&config, &options)?;
+    let asked = match power::ask(target, power::Request::Halt) {
+        Err(e) if e.is_not_running() => return Ok(()),
+        asked => asked?,
+    };
+    match asked.wait(target, Patience::seconds(HALT_SECONDS)) {
+        Err(power::PowerError::TooSlow { .. }) => Ok(power::kill(target)?),
+        done => Ok(done?),
+    }
+}

@@ -1,0 +1,163 @@
+//! Giving a container another name: its directory is renamed, whatever its size; what cannot be
+//! (another file system, a volume of its own) is copied and the original destroyed.
+
+use super::child::{self, Job};
+use super::text::{Change, rewrite};
+use super::{CopyError, Keep, Made, Request, check_source, copy, moved};
+use crate::config::HookKind;
+use crate::config::document::Loaded;
+use crate::container::destroy::{self, Options};
+use crate::container::lock::Lock;
+use crate::container::template::Interrupts;
+use crate::container::{Container, depends};
+use crate::hook::{self, HookContext};
+use crate::mount::RootSource;
+use crate::storage::{self, Backend, Kind};
+use crate::sys::lock::Wait;
+use crate::sys::{dirs, errno};
+use std::path::PathBuf;
+
+/// Renames. Of the request only names, `keep.name` and the words for the hooks count.
+///
+/// # Errors
+/// It runs, has clones or snapshots, the name is taken; else what fails, and then it has its old
+/// name again.
+pub fn rename(request: &mut Request<'_>) -> Result<Made, CopyError> {
+    let (source, target) = (request.source, request.target);
+    request.keep.mac = true;
+    check_source(source, false)?;
+    if depends::has_clones(source) {
+        return Err(CopyError::Clones(source.name().to_owned()));
+    }
+    if dirs::names(&source.snaps_dir()).is_ok_and(|names| !names.is_empty()) {
+        return Err(CopyError::Snapshots(source.name().to_owned()));
+    }
+    if dirs::exists(&target.dir()) {
+        return Err(CopyError::Exists(target.name().to_owned()));
+    }
+    dirs::make_all(target.lxcpath(), 0o755)
+        .map_err(|e| CopyError::Make(target.lxcpath().to_owned(), e))?;
+    let new_lock = Lock::acquire(target, Wait::No)?;
+    let old_lock = Lock::acquire(source, Wait::No)?;
+    let result = in_place(request);
+    if !dirs::exists(&target.dir()) {
+        new_lock.remove();
+    } else {
+        drop(new_lock);
+    }
+    match result {
+        Ok(Some(made)) => {
+            old_lock.remove();
+            Ok(made)
+        }
+        Ok(None) => {
+            drop(old_lock);
+            let mut made = copy(request)?;
+            made.notes.extend(destroy::destroy(source, Options::default())?.notes);
+            Ok(made)
+        }
+        Err(e) => Err(e),
+    }
+}
+
+/// `None` when that is not possible.
+fn in_place(request: &Request<'_>) -> Result<Option<Made>, CopyError> {
+    let (source, target) = (request.source, request.target);
+    let interrupts = Interrupts::hold().map_err(CopyError::Signals)?;
+    let loaded = source.load()?;
+    let backend = storage::open(&loaded.config)?;
+    if backend.as_ref().is_some_and(|backend| backend.kind() == Kind::Lvm) {
+        return Ok(None);
+    }
+    let root = backend.as_ref().map(|backend| moved_root(backend.root_source(), source, target));
+    let location = match (&backend, &root) {
+        (Some(backend), Some(root)) => Some(location(backend.as_ref(), root)),
+        _ => None,
+    };
+    let keep = Keep { mac: true, ..request.keep };
+    let change = Change { source, target, keep, location: location.as_deref() };
+    let mut new = rewrite(&loaded, &change)?;
+    match dirs::rename_new(&source.dir(), &target.dir()) {
+        Ok(()) => {}
+        Err(e) if e.is(errno::EXDEV) => return Ok(None),
+        Err(e) if e.is(errno::EEXIST) => return Err(CopyError::Exists(target.name().to_owned())),
+        Err(e) => return Err(CopyError::Make(target.dir(), e)),
+    }
+    let mut undo = Undo { source, target, loaded: &loaded, armed: true };
+    new.loaded.save(&target.config_file())?;
+    super::text::copy_files(&new.files, &change)?;
+    let mut notes = std::mem::take(&mut new.notes);
+    if let (Some(root), Some(location)) = (root, location) {
+        let job = Job {
+            loaded: &new.loaded,
+            target,
+            source: Some(source),
+            root,
+            location,
+            rename: !keep.name,
+            hook_args: request.hook_args,
+            mapped: None,
+        };
+        notes.extend(child::run(&job, &interrupts, |_| Ok(Default::default()))?);
+    }
+    let config = &loaded.config;
+    let context = HookContext::new(config, source.name(), Some(&target.config_file()));
+    hook::run(HookKind::Destroy, config.hooks(HookKind::Destroy), &context, &[])?;
+    interrupts.check().map_err(CopyError::from_template)?;
+    undo.armed = false;
+    depends::renamed(source, target).map_err(CopyError::Dependents)?;
+    Ok(Some(Made { notes }))
+}
+
+/// The root file system after the directory was renamed.
+fn moved_root(root: RootSource, source: &Container, target: &Container) -> RootSource {
+    let (old, new) = (source.dir(), target.dir());
+    let place = |path: PathBuf| moved(&path, &old, &new).unwrap_or(path);
+    match root {
+        RootSource::Dir(path) => RootSource::Dir(place(path)),
+        RootSource::Image(path) => RootSource::Image(place(path)),
+        RootSource::Block(path) => RootSource::Block(path),
+        RootSource::Overlay { lower, upper, work } => RootSource::Overlay {
+            lower: lower.into_iter().map(place).collect(),
+            upper: place(upper),
+            work: place(work),
+        },
+    }
+}
+
+/// The value of `lxc.rootfs.path` for it.
+fn location(backend: &dyn Backend, root: &RootSource) -> String {
+    let kind = backend.kind().name();
+    match root {
+        RootSource::Dir(path) | RootSource::Image(path) | RootSource::Block(path) => {
+            format!("{kind}:{}", path.display())
+        }
+        RootSource::Overlay { lower, upper, .. } => {
+            let layers = lower.iter().chain([upper]);
+            let layers: Vec<String> = layers.map(|path| path.display().to_string()).collect();
+            format!("{kind}:{}", layers.join(":"))
+        }
+    }
+}
+
+/// Gives the directory its old name and the old configuration back.
+struct Undo<'a> {
+    source: &'a Container,
+    target: &'a Container,
+    loaded: &'a Loaded,
+    armed: bool,
+}
+
+impl Drop for Undo<'_> {
+    fn drop(&mut self) {
+        if !self.armed {
+            return;
+        }
+        if let Err(e) = dirs::rename_new(&self.target.dir(), &self.source.dir()) {
+            log::error!("undoing the rename: {e}");
+        }
+        if let Err(e) = self.loaded.save(&self.source.config_file()) {
+            log::error!("undoing the rename: {e}");
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! Snapshots of a container, in LXC's layout: `snaps/snapN` is a container of its own with a
+//! time stamp `ts` and maybe a `comment`.
+
+use super::copy::{self, CopyError, Keep, Made, Request, text};
+use super::destroy::{self, Options};
+use super::lock::Lock;
+use super::{Container, depends};
+use crate::config::HookKind;
+use crate::control::state::State;
+use crate::hook::{self, HookContext};
+use crate::storage::clone::Wish;
+use crate::sys::copy::Copied;
+use crate::sys::lock::Wait;
+use crate::sys::{clock, dirs, fd};
+use std::path::{Path, PathBuf};
+
+/// Time stamp, local time.
+const STAMP: &str = "ts";
+const COMMENT: &str = "comment";
+/// Where a restored container is put together, in the container's directory.
+const STAGE: &str = "restored";
+/// Where what it replaces waits to be removed.
+const REPLACED: &str = "replaced";
+
+/// One snapshot.
+pub struct Snapshot {
+    /// `snap0`.
+    pub name: String,
+    /// The directory that holds it.
+    pub dir: PathBuf,
+    /// `YYYY:MM:DD HH:MM:SS`, or nothing.
+    pub stamp: String,
+    /// Text of the comment.
+    pub comment: Option<String>,
+}
+
+/// Takes a snapshot; gives back its name and what the user should know.
+///
+/// # Errors
+/// As a copy's.
+pub fn take(
+    container: &Container,
+    comment: Option<&Path>,
+    progress: &mut dyn FnMut(&Copied),
+) -> Result<(String, Made), CopyError> {
+    let mut files = vec![(
+        STAMP,
+        clock::local_stamp().map_err(|e| CopyError::Make(STAMP.into(), e))?.into_bytes(),
+    )];
+    if let Some(file) = comment {
+        let text = fd::read(file).map_err(|e| CopyError::File(file.to_owned(), e))?;
+        files.push((COMMENT, text));
+    }
+    let snaps = container.snaps_dir();
+    let free = (0u32..).map(|n| format!("snap{n}")).find(|name| !dirs::exists(&snaps.join(name)));
+    let name = free.unwrap_or_default();
+    let target = at(container, &name)?;
+    let mut request = Request {
+        source: container,
+        target: &target,
+        wish: Wish::default(),
+        keep: Keep { name: true, mac: true },
+        allow_running: false,
+        hook_args: &[],
+        files,
+        ephemeral: None,
+        progress,
+    };
+    let made = copy::copy(&mut request);
+    if made.is_err() {
+        // Fails if there are others.
+        let _ = dirs::remove_empty(&snaps);
+    }
+    Ok((name, made?))
+}
+
+/// All snapshots by their names.
+///
+/// # Errors
+/// The container is not there, or the directory cannot be read.
+pub fn list(container: &Container) -> Result<Vec<Snapshot>, CopyError> {
+    if !container.is_defined() {
+        return Err(CopyError::Undefined(container.name().to_owned()));
+    }
+    let dir = container.snaps_dir();
+    let names = match dirs::names(&dir) {
+        Err(e) if e.is(crate::sys::errno::ENOENT) => return Ok(Vec::new()),
+        names => names.map_err(|e| CopyError::File(dir.clone(), e))?,
+    };
+    let mut found = Vec::new();
+    for name in names {
+        let Some(snapshot) = name.to_str().and_then(|name| at(container, name).ok()) else {
+            continue;
+        };
+        if !snapshot.is_defined() {
+            continue;
+        }
+        let text = |file| fd::read_to_string(snapshot.dir().join(file)).ok();
+        found.push(Snapshot {
+            name: snapshot.name().to_owned(),
+            dir: dir.clone(),
+            stamp: text(STAMP).unwrap_or_default().trim_end().to_owned(),
+            comment: text(COMMENT),
+        });
+    }
+    // snap10 after snap9.
+    found.sort_by(|a, b| (a.name.len(), &a.name).cmp(&(b.name.len(), &b.name)));
+    Ok(found)
+}
+
+/// Destroys a snapshot.
+///
+/// # Errors
+/// There is none of that name; else as the destruction of a container.
+pub fn destroy(container: &Container, name: &str) -> Result<Vec<String>, CopyError> {
+    let snapshot = existing(container, name)?;
+    let done = destroy::destroy(&snapshot, Options::default())?;
+    let _ = dirs::remove_empty(&container.snaps_dir());
+    Ok(done.notes)
+}
+
+/// Puts a container back to a snapshot, or makes a new one of it.
+///
+/// # Errors
+/// No such snapshot; the container runs or has clones; else as a copy's. The container is as it
+/// was then.
+pub fn restore(
+    container: &Container,
+    name: &str,
+    target: &Container,
+    progress: &mut dyn FnMut(&Copied),
+) -> Result<Made, CopyError> {
+    let snapshot = existing(container, name)?;
+    let over = target == container;
+    let stage = match over {
+        true => Container::new(container.dir(), STAGE).map_err(|_| no_snapshot(container, name))?,
+        false => target.clone(),
+    };
+    let _lock = match over {
+        true => {
+            if super::info::state(&container.client())? != State::Stopped {
+                return Err(CopyError::Running(container.name().to_owned()));
+            }
+            if depends::has_clones(container) {
+                return Err(CopyError::Clones(container.name().to_owned()));
+            }
+            Some(Lock::acquire(container, Wait::No)?)
+        }
+        false => None,
+    };
+    let mut request = Request {
+        source: &snapshot,
+        target: &stage,
+        wish: Wish::default(),
+        // The same container again has the same name and addresses.
+        keep: Keep { name: over, mac: over },
+        allow_running: false,
+        hook_args: &[],
+        files: Vec::new(),
+        ephemeral: None,
+        progress,
+    };
+    let made = copy::copy(&mut request)?;
+    if over {
+        let result = replace(container, &stage);
+        if result.is_err() && dirs::exists(&stage.dir()) {
+            let _ = destroy::remove_partial(&stage);
+        }
+        result?;
+    }
+    Ok(made)
+}
+
+/// Puts the content of `stage` in the place of the container's, but for its snapshots. Two rounds
+/// of renames: a crash in between loses nothing.
+fn replace(container: &Container, stage: &Container) -> Result<(), CopyError> {
+    let failed = |e| CopyError::Make(container.dir(), e);
+    let old = container.load()?;
+    let context = HookContext::new(&old.config, container.name(), Some(&container.config_file()));
+    hook::run(HookKind::Destroy, old.config.hooks(HookKind::Destroy), &context, &[])?;
+
+    let loaded = stage.load()?;
+    let text = text::relocated(&loaded, &stage.dir(), &container.dir())?;
+    text.save(&stage.config_file())?;
+    depends::forget(stage).map_err(CopyError::Dependents)?;
+    depends::forget(container).map_err(CopyError::Dependents)?;
+
+    let trash = container.dir().join(REPLACED);
+    destroy::remove_tree(&trash)?;
+    dirs::make(&trash, 0o700).map_err(failed)?;
+    let stays = ["snaps", STAGE, REPLACED];
+    move_all(&container.dir(), &trash, &stays).map_err(failed)?;
+    move_all(&stage.dir(), &container.dir(), &[]).map_err(failed)?;
+    dirs::remove_empty(&stage.dir()).map_err(failed)?;
+    depends::register(container).map_err(CopyError::Dependents)?;
+    Ok(destroy::remove_tree(&trash)?)
+}
+
+fn move_all(from: &Path, to: &Path, stays: &[&str]) -> Result<(), crate::sys::SysError> {
+    for name in dirs::names(from)? {
+        if !stays.iter().any(|stay| name == *stay) {
+            dirs::rename_new(&from.join(&name), &to.join(&name))?;
+        }
+    }
+    Ok(())
+}
+
+fn at(container: &Container, name: &str) -> Result<Container, CopyError> {
+    Container::new(container.snaps_dir(), name).map_err(|_| no_snapshot(container, name))
+}
+
+fn existing(container: &Container, name: &str) -> Result<Container, CopyError> {
+    if !container.is_defined() {
+        return Err(CopyError::Undefined(container.name().to_owned()));
+    }
+    let snapshot = at(container, name)?;
+    match snapshot.is_defined() || dirs::exists(&snapshot.dir().join("partial")) {
+        true => Ok(snapshot),
+        false => Err(no_snapshot(container, name)),
+    }
+}
+
+fn no_snapshot(container: &Container, snapshot: &str) -> CopyError {
+    CopyError::NoSnapshot { container: container.name().to_owned(), snapshot: snapshot.to_owned() }
+}

@@ -1,0 +1,71 @@
+//! Subvolumes of btrfs, by ioctl: made, copied and removed relative to an open directory.
+#![allow(unsafe_code, reason = "these ioctls have no wrapper")]
+
+use super::error::{At, Result, SysError};
+use super::{mount, path};
+use rustix::io::Errno;
+use std::ffi::OsStr;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
+
+/// statfs(2) magic.
+const MAGIC: u64 = 0x9123_683e;
+/// Inode of the root of every subvolume.
+const ROOT_INODE: u64 = 256;
+
+/// `struct btrfs_ioctl_vol_args` of linux/btrfs.h.
+#[repr(C)]
+struct VolArgs {
+    fd: i64,
+    name: [u8; 4088],
+}
+
+/// `_IOW(0x94, number, struct btrfs_ioctl_vol_args)`.
+const fn request(number: u32) -> u32 {
+    (1 << 30) | (4096 << 16) | (0x94 << 8) | number
+}
+
+fn ioctl(dir: BorrowedFd<'_>, number: u32, fd: i64, name: &OsStr) -> rustix::io::Result<()> {
+    let mut args = VolArgs { fd, name: [0; 4088] };
+    let name = name.as_bytes();
+    if name.len() >= args.name.len() {
+        return Err(Errno::NAMETOOLONG);
+    }
+    args.name[..name.len()].copy_from_slice(name);
+    // SAFETY: the request says that the kernel reads 4096 bytes, the size of `args`, which
+    // outlives the call.
+    let done =
+        unsafe { libc::ioctl(dir.as_raw_fd(), request(number) as _, std::ptr::from_ref(&args)) };
+    if done == 0 {
+        return Ok(());
+    }
+    Err(Errno::from_raw_os_error(SysError::last("ioctl", "").errno))
+}
+
+/// True if the directory is the root of a subvolume.
+pub fn is_subvolume(dir: BorrowedFd<'_>) -> bool {
+    mount::fs_magic(dir).is_ok_and(|magic| magic == MAGIC)
+        && path::facts(dir).is_ok_and(|facts| facts.ino == ROOT_INODE)
+}
+
+/// True if the directory is on btrfs.
+pub fn is_on(dir: BorrowedFd<'_>) -> bool {
+    mount::fs_magic(dir).is_ok_and(|magic| magic == MAGIC)
+}
+
+/// Makes the empty subvolume `name` in `dir`, which must be open for reading. ENOTTY elsewhere.
+pub fn create(dir: BorrowedFd<'_>, name: &OsStr) -> Result<()> {
+    ioctl(dir, 14, 0, name).at("BTRFS_IOC_SUBVOL_CREATE", || format!("{name:?}"))
+}
+
+/// Makes `name` in `dir` a writable copy of the subvolume `source`, sharing all its blocks;
+/// subvolumes in it become empty directories. EXDEV on another file system.
+pub fn snapshot(source: BorrowedFd<'_>, dir: BorrowedFd<'_>, name: &OsStr) -> Result<()> {
+    ioctl(dir, 1, source.as_raw_fd().into(), name)
+        .at("BTRFS_IOC_SNAP_CREATE", || format!("{name:?}"))
+}
+
+/// Removes the subvolume `name` in `dir` with its content; ENOTEMPTY when it holds others.
+pub(super) fn destroy(dir: BorrowedFd<'_>, name: &OsStr) -> rustix::io::Result<()> {
+    ioctl(dir, 15, 0, name)
+}
