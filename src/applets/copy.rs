@@ -109,6 +109,7 @@ fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
         keep: Keep { name: matches.get_flag("keepname"), mac: matches.get_flag("keepmac") },
         allow_running: matches.get_flag("allowrunning"),
         hook_args: if ephemeral { &[] } else { &words },
+        hook_name: None,
         files: Vec::new(),
         ephemeral: ephemeral.then_some(&throw_away),
         progress: &mut |done: &Copied| progress.show(done.objects, done.bytes),

@@ -63,7 +63,7 @@ pub fn inherit(clone: &Container, source: &Container, directly: bool) -> Result<
     }
     match text.is_empty() {
         true => Ok(()),
-        false => dirs::replace_file(&clone.dir().join(ORIGINALS), text.as_bytes()),
+        false => dirs::write_new(&clone.dir().join(ORIGINALS), text.as_bytes(), 0o644),
     }
 }
 

@@ -542,6 +542,52 @@ mod tests {
     }
 
     #[test]
+    fn attributes_and_nodes_are_kept() {
+        // Not in memory: a tmpfs may lack some.
+        let temp = tempfile::tempdir_in("/var/tmp").unwrap();
+        let (from, to) = (temp.path().join("a"), temp.path().join("b"));
+        std::fs::create_dir_all(from.join("dir")).unwrap();
+        std::fs::create_dir(&to).unwrap();
+        std::fs::write(from.join("file"), "text").unwrap();
+        // Version 2; owner rw, user 7 r, group r, mask r, others none.
+        let acl: Vec<u8> = [(1u16, 6u16, u32::MAX), (2, 4, 7), (4, 4, u32::MAX), (16, 4, u32::MAX)]
+            .iter()
+            .chain([&(32, 0, u32::MAX)])
+            .fold(2u32.to_le_bytes().to_vec(), |mut all, (tag, perm, id)| {
+                all.extend(tag.to_le_bytes());
+                all.extend(perm.to_le_bytes());
+                all.extend(id.to_le_bytes());
+                all
+            });
+        let mut given = vec![("user.colour", b"green".to_vec())];
+        given.push(("system.posix_acl_access", acl));
+        if super::super::cred::euid() == 0 {
+            given.push(("trusted.overlay.opaque", b"y".to_vec()));
+            let kind = FileType::CharacterDevice;
+            let rdev = rustix::fs::makedev(1, 3);
+            rustix::fs::mknodat(rustix::fs::CWD, from.join("null"), kind, 0o620.into(), rdev)
+                .unwrap();
+        }
+        for (name, value) in &given {
+            for file in ["file", "dir"] {
+                rustix::fs::setxattr(from.join(file), *name, value, XattrFlags::empty()).unwrap();
+            }
+        }
+        copy(&from, &to).unwrap();
+        for (name, value) in &given {
+            for file in ["file", "dir"] {
+                let mut got = vec![0; 256];
+                let n = rustix::fs::getxattr(to.join(file), *name, got.as_mut_slice()).unwrap();
+                assert_eq!(&got[..n], value, "{name} of {file}");
+            }
+        }
+        if super::super::cred::euid() == 0 {
+            let null = std::fs::metadata(to.join("null")).unwrap();
+            assert_eq!((null.rdev(), null.mode() & 0o777), (rustix::fs::makedev(1, 3), 0o620));
+        }
+    }
+
+    #[test]
     fn deep_trees_need_few_descriptors() {
         let temp = tempfile::tempdir().unwrap();
         for name in ["a", "b"] {

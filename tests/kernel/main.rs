@@ -12,6 +12,7 @@ mod cgroups;
 mod checkconfig;
 mod confinement;
 mod console;
+mod copy;
 mod enosys;
 mod failing;
 mod hostile;

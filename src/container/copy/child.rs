@@ -31,6 +31,8 @@ pub(super) struct Job<'a> {
     /// The target's configuration.
     pub(super) loaded: &'a Loaded,
     pub(super) target: &'a Container,
+    /// `LXC_NAME`.
+    pub(super) name: &'a str,
     /// `None` for a rename.
     pub(super) source: Option<&'a Container>,
     /// The new root file system.
@@ -98,7 +100,7 @@ fn work(
     stop().map_err(told)?;
     let (root, place) = open_root(job)?;
     let config = &job.loaded.config;
-    let mut context = HookContext::new(config, job.target.name(), Some(&job.target.config_file()));
+    let mut context = HookContext::new(config, job.name, Some(&job.target.config_file()));
     context.rootfs_mount = Some(place);
     context.rootfs_path = Some(job.location.clone().into());
     context.source_name = job.source.map(|source| source.name().to_owned());

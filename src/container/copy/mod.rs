@@ -54,6 +54,8 @@ pub struct Request<'a> {
     pub allow_running: bool,
     /// Words for the clone hooks.
     pub hook_args: &'a [String],
+    /// `LXC_NAME` for them, if it is another than the target's.
+    pub hook_name: Option<&'a str>,
     /// More files in the target's directory.
     pub files: Vec<(&'a str, Vec<u8>)>,
     /// For a throw-away copy.
@@ -183,6 +185,7 @@ fn fill(
     let job = child::Job {
         loaded,
         target: request.target,
+        name: request.hook_name.unwrap_or(request.target.name()),
         source: Some(request.source),
         root: fresh.backend.root_source(),
         location: fresh.backend.location(),

@@ -86,11 +86,13 @@ fn in_place(request: &Request<'_>) -> Result<Option<Made>, CopyError> {
     let mut undo = Undo { source, target, loaded: &loaded, armed: true };
     new.loaded.save(&target.config_file())?;
     super::text::copy_files(&new.files, &change)?;
+    super::text::rewrite_fstabs(&new.files, &change)?;
     let mut notes = std::mem::take(&mut new.notes);
     if let (Some(root), Some(location)) = (root, location) {
         let job = Job {
             loaded: &new.loaded,
             target,
+            name: target.name(),
             source: Some(source),
             root,
             location,

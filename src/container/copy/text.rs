@@ -159,17 +159,32 @@ fn copy_file(file: &File, change: &Change<'_>) -> Result<(), SysError> {
     let facts = syspath::facts(source.as_fd())?;
     if file.is_fstab {
         let text = fd::read_to_string(&file.from)?;
-        let lines: Vec<String> = text.lines().map(|line| fstab_line(line, change)).collect();
-        let mut text = lines.join("\n");
-        if !text.is_empty() {
-            text.push('\n');
-        }
+        let lines = text.lines().map(|line| fstab_line(line, change) + "\n");
+        let text: String = lines.collect();
         return dirs::write_new(&file.to, text.as_bytes(), facts.mode);
     }
     dirs::write_new(&file.to, b"", 0o600)?;
     let made = fd::open(&file.to, OpenFlags::WRONLY | OpenFlags::NOFOLLOW, 0)?;
     copy::file(source.as_fd(), made.as_fd(), &mut |_| Ok(()))?;
     dirs::set_mode(&file.to, facts.mode)
+}
+
+/// Puts the new directory into an fstab that came along with it.
+pub(in crate::container) fn rewrite_fstabs(
+    files: &[File],
+    change: &Change<'_>,
+) -> Result<(), CopyError> {
+    for file in files.iter().filter(|file| file.is_fstab && !dirs::exists(&file.from)) {
+        let rewritten = || {
+            let text = fd::read_to_string(&file.to)?;
+            let lines = text.lines().map(|line| fstab_line(line, change) + "\n");
+            dirs::replace_file(&file.to, lines.collect::<String>().as_bytes())
+        };
+        if dirs::exists(&file.to) {
+            rewritten().map_err(|e| CopyError::File(file.to.clone(), e))?;
+        }
+    }
+    Ok(())
 }
 
 fn fstab_line(line: &str, change: &Change<'_>) -> String {
