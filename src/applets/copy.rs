@@ -224,7 +224,10 @@ fn start(
         asked => asked?,
     };
     match asked.wait(target, Patience::seconds(HALT_SECONDS)) {
-        Err(power::PowerError::TooSlow { .. }) => Ok(power::kill(target)?),
+        Err(power::PowerError::TooSlow { .. }) => {
+            power::kill(target, Patience::Forever)?;
+            Ok(())
+        }
         done => Ok(done?),
     }
 }

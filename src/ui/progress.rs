@@ -1,7 +1,7 @@
 //! One line on a terminal about work that takes longer than a second.
 
 use super::size;
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
 /// Silence at the beginning, and between two lines.
@@ -16,7 +16,7 @@ pub struct Progress {
 impl Progress {
     /// Nothing is ever shown with `quiet`, or when standard error is no terminal.
     pub fn new(quiet: bool) -> Self {
-        let speaks = !quiet && super::out::stderr_is_terminal();
+        let speaks = !quiet && std::io::stderr().is_terminal();
         let first = speaks.then(|| Instant::now() + QUIET);
         Self { first, next: first }
     }

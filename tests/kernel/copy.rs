@@ -36,7 +36,7 @@ fn a_copy_runs_under_its_own_name_and_address() {
     let machine = Machine::new();
     let source = machine.container(
         "src",
-        "lxc.net.0.type = veth\nlxc.net.0.flags = up\nlxc.net.0.hwaddr = 10:66:6a:01:02:03\n",
+        "lxc.mount.auto = sys:ro\nlxc.net.0.type = veth\nlxc.net.0.flags = up\nlxc.net.0.hwaddr = 10:66:6a:01:02:03\n",
     );
     let copy = machine.name("copy");
     fs::write(machine.lxcpath().join(&source).join("rootfs/etc/hostname"), "src\n").unwrap();
@@ -205,7 +205,7 @@ fn snapshots_are_exchanged_with_debian() {
 fn a_renamed_container_is_whole() {
     let machine = Machine::new();
     let name =
-        machine.container("old", "lxc.net.0.type = empty\nlxc.net.0.hwaddr = 10:66:6a:01:02:03\n");
+        machine.container("old", "lxc.net.0.type = veth\nlxc.net.0.hwaddr = 10:66:6a:01:02:03\n");
     let new = machine.name("new");
     let inode =
         |name: &str| fs::metadata(machine.lxcpath().join(name).join("rootfs")).unwrap().ino();
@@ -230,7 +230,7 @@ fn a_renamed_container_is_whole() {
 #[test]
 fn throw_away_copies_vanish() {
     let machine = Machine::new();
-    let source = machine.container("src", "");
+    let source = machine.container("src", "lxc.mount.auto = proc:mixed\n");
     let shared = machine.lxcpath().join("shared");
     fs::create_dir(&shared).unwrap();
     fs::write(shared.join("file"), "host\n").unwrap();
