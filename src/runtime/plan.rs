@@ -233,6 +233,7 @@ fn layers(mounts: &mount::MountPlan) -> Vec<Root> {
         Some(mount::RootSource::Overlay { lower, upper, .. }) => {
             std::iter::once(upper).chain(lower).collect()
         }
+        Some(mount::RootSource::Image(file) | mount::RootSource::Block(file)) => vec![file],
         None => Vec::new(),
     };
     dirs.into_iter().filter_map(|dir| Root::open(dir).ok()).collect()
