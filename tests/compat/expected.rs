@@ -182,10 +182,10 @@ pub const DIFFERENCES: &[Expected] = &[
     ),
     row(
         "net-mixed",
-        "host links 2 | host links 3",
+        "host links 2 | host links 3 | host routes *",
         "*",
         "*",
-        "a macvlan is made inside at once, so that its number is lower than that of a device that \
+        "a macvlan is made inside at once, so that its number and routes come before those of a device that \
          comes from the host; LXC moves both",
     ),
     // Cgroups.
