@@ -47,7 +47,7 @@ inside dpkg -i /root/lxcbox.deb
 inside dpkg --verify lxcbox | grep . && fail "files differ from the package"
 [ -e "$root/etc/lxc/default.conf" ] || fail "no /etc/lxc/default.conf"
 for tool in $(inside lxcbox --list); do
-	inside "$tool" --help >/dev/null || fail "$tool --help"
+	inside "$tool" --help >/dev/null 2>&1 || fail "$tool --help"
 	[ -e "$root/usr/share/man/man1/$tool.1.gz" ] || fail "no manual page of $tool"
 	[ -e "$root/usr/share/bash-completion/completions/$tool" ] || fail "no completion of $tool"
 done
