@@ -1,6 +1,7 @@
 //! lxc-autostart.
 
 use super::Applet;
+use super::start::close_inherited;
 use crate::config::Readiness;
 use crate::container::autostart::plan::{self, Action, Plan, Role, Selection};
 use crate::container::autostart::run::{self, How, News, Outcome, Tally};
@@ -94,6 +95,9 @@ fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
         ignore_auto: matches.get_flag("ignore-auto"),
     };
     let acts = !list && !dry_run;
+    if acts {
+        close_inherited()?;
+    }
     if acts && cred::euid() == 0 {
         // As lxc-start: out of reach of the containers, and the monitors share it.
         sealed::ensure_shared(APPLET.name)?;

@@ -119,7 +119,6 @@ fn plan(ctx: &Context) -> Result<Vec<String>, Failure> {
         execute: false,
         mode: Mode::Daemon,
         pidfile: None,
-        close_fds: false,
     };
     let prepared = start.prepare().map_err(|error| {
         let unchecked = matches!(error, StartError::Undefined { .. });

@@ -204,7 +204,6 @@ fn start(
         execute: false,
         mode,
         pidfile: None,
-        close_fds: false,
     };
     let prepared = start.prepare()?;
     let config = prepared.config.clone();

@@ -1,7 +1,7 @@
 //! lxc-execute: runs one command below our own small init.
 
 use super::Applet;
-use super::start::{defined, defines, go, shares, words};
+use super::start::{close_inherited, defined, defines, go, shares, words};
 use crate::container::Container;
 use crate::container::start::Start;
 use crate::runtime::daemon::Mode;
@@ -39,6 +39,9 @@ fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
         }
     }
     let daemon = matches.get_flag("daemon");
+    if daemon {
+        close_inherited()?;
+    }
     let start = Start {
         container: Container::new(ctx.lxcpath.clone(), ctx.name())?,
         rcfile: ctx.rcfile.clone(),
@@ -47,7 +50,6 @@ fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
         execute: true,
         mode: if daemon { Mode::Daemon } else { Mode::Foreground },
         pidfile: None,
-        close_fds: daemon,
     };
     let prepared = start.prepare()?;
     prepared.warnings.iter().for_each(|warning| ctx.warn(warning));

@@ -8,7 +8,7 @@ use crate::control::client::Client;
 use crate::control::state::State;
 use crate::runtime::daemon::Mode;
 use crate::runtime::supervise::Ended;
-use crate::sys::sealed;
+use crate::sys::{fd, sealed};
 use crate::ui::args::{flag, get, get_text, rest, shared, value};
 use crate::ui::command::{Arg, ArgMatches, Command};
 use crate::ui::{Context, Failure, out};
@@ -109,11 +109,22 @@ pub(super) fn words(ctx: &Context) -> Result<Vec<String>, Failure> {
     ctx.rest.iter().map(text).collect()
 }
 
+/// Closes what the caller left open but the log (LXC's `lxc_check_inherited`): a monitor would
+/// hold a script's pipe or lock for as long as the container runs. For the beginning of a tool.
+pub(super) fn close_inherited() -> Result<(), Failure> {
+    let log = crate::log::file_number();
+    Ok(fd::seal_above(3, log.as_slice(), fd::Seal::Close)?)
+}
+
 fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     if !matches.get_flag("dry-run") {
         // The child is process 1 of the container for a moment: it must not be a way to the
         // host's binary (CVE-2019-5736).
         sealed::ensure_shared("lxc-start")?;
+    }
+    let foreground = matches.get_flag("foreground") && !matches.get_flag("daemon");
+    if !foreground || matches.get_flag("close-all-fds") {
+        close_inherited()?;
     }
     let mut all = Vec::new();
     for (option, key) in
@@ -130,13 +141,8 @@ fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
         defines: all,
         command: words(ctx)?,
         execute: false,
-        mode: if matches.get_flag("foreground") && !matches.get_flag("daemon") {
-            Mode::Foreground
-        } else {
-            Mode::Daemon
-        },
+        mode: if foreground { Mode::Foreground } else { Mode::Daemon },
         pidfile: get(matches, "pidfile").map(PathBuf::from),
-        close_fds: matches.get_flag("close-all-fds"),
     };
     // Before the plan, which would find the running container's own devices in its way.
     let client = Client::new(&ctx.lxcpath, ctx.name());

@@ -33,8 +33,6 @@ pub struct Start {
     pub mode: Mode,
     /// Where to write the supervisor's number.
     pub pidfile: Option<PathBuf>,
-    /// Close the descriptors that the caller left open.
-    pub close_fds: bool,
 }
 
 /// Why there is nothing to start.
@@ -181,7 +179,6 @@ impl Start {
         let supervise = Supervise {
             plan,
             pidfile: self.pidfile,
-            close_fds: self.close_fds || self.mode == Mode::Daemon,
             destroy: Box::new(move || {
                 destroy::destroy_ended(&container).map_err(|e| e.to_string())
             }),

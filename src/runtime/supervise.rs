@@ -30,8 +30,6 @@ pub struct Supervise {
     pub plan: Box<StartPlan>,
     /// Where to write the supervisor's number.
     pub pidfile: Option<PathBuf>,
-    /// Close what the caller left open.
-    pub close_fds: bool,
     /// Destroys the container at its end, for `lxc.ephemeral`.
     pub destroy: Box<dyn FnOnce() -> Result<(), String>>,
 }

@@ -93,3 +93,20 @@ fn containers_in_containers_are_listed() {
         assert_eq!(m.lxc("ls", &["-1"]).ok(), format!("{c}\n"));
     }
 }
+
+/// What a script holds open (a lock, the end of a pipe) does not live on in the monitor.
+#[test]
+fn the_monitor_keeps_nothing_of_the_callers() {
+    let m = Machine::new();
+    let c = m.container("inherited", "lxc.net.0.type = empty\n");
+    let path = m.lxcpath().display().to_string();
+    m.sh(&format!(
+        "exec 7>{0}/lock; flock -n 7 || exit 9; {BINARY} lxc-start -P {path} -n {c}",
+        m.dir.display()
+    ))
+    .ok();
+    m.sh(&format!("flock -n {}/lock true", m.dir.display())).ok();
+    let monitor = m.monitor_pid(&c).expect("a monitor");
+    let held = std::fs::read_link(format!("/proc/{monitor}/fd/7"));
+    assert!(!held.is_ok_and(|to| to.ends_with("lock")));
+}

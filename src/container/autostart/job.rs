@@ -187,7 +187,6 @@ impl Job {
             execute: false,
             mode: Mode::Daemon,
             pidfile: None,
-            close_fds: true,
         };
         let warn = |text: &String| tell(link, &Message::Warning(text.clone()));
         let done = start.prepare().and_then(|prepared| {
