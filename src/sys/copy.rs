@@ -408,7 +408,8 @@ fn attributes(stat: &Stat, from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Call<()>
 }
 
 fn xattrs(from: &str, to: &str) -> Call<()> {
-    let mut room: Vec<u8> = Vec::new();
+    // Not empty: the length that is asked for with no room does not come back through the wrapper.
+    let mut room: Vec<u8> = vec![0; 4096];
     let list = loop {
         match rustix::fs::listxattr(from, room.as_mut_slice()) {
             Ok(0) | Err(Errno::OPNOTSUPP) => return Ok(()),
@@ -582,8 +583,9 @@ mod tests {
             }
         }
         if super::super::cred::euid() == 0 {
-            let null = std::fs::metadata(to.join("null")).unwrap();
-            assert_eq!((null.rdev(), null.mode() & 0o777), (rustix::fs::makedev(1, 3), 0o620));
+            let nodes = [&from, &to].map(|dir| std::fs::metadata(dir.join("null")).unwrap());
+            let facts = nodes.map(|node| (node.rdev(), node.mode()));
+            assert_eq!(facts[0], facts[1]);
         }
     }
 
