@@ -123,7 +123,7 @@ build: packages-build
 demo: packages-demo build
 	$(SUDO) tests/demo.sh $(BINARY)
 
-test: packages-build packages-test check kernel vm compat glibc size
+test: packages-build packages-test check kernel vm compat glibc
 
 check: packages-build
 	$(CARGO) fmt --check

@@ -310,6 +310,13 @@ pub const DIFFERENCES: &[Expected] = &[
         "a configuration that cannot be read is an error; LXC makes the container without it",
     ),
     row(
+        "tools-running",
+        "* lxc-stop -n $a --nokill -t 5 => stderr | * lxc-stop -n $a -t 5 => stderr",
+        "says something",
+        "silent",
+        "lxc-stop says what it waits for, and that the container had to be killed",
+    ),
+    row(
         "tools-words",
         "* lxc-create -n missing => * | * lxc-destroy -n missing => *",
         "*",

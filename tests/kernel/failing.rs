@@ -112,7 +112,7 @@ fn every_hook_that_fails_stops_the_start_and_shows_what_it_said() {
     start_fails(&m, &c, &["start", "/bin/hook", "status 3", "the reason", "config:5"]);
     fs::write(m.config(&c), format!("{base}lxc.hook.start = /bin/nosuchhook\n")).unwrap();
     start_fails(&m, &c, &["start", "/bin/nosuchhook", "config:5"]);
-    m.sh("ip link add br9 type bridge").ok();
+    m.sh("ip link add br9 type bridge && ip link set br9 up").ok();
     let net = format!(
         "{base}lxc.net.0.type = veth\nlxc.net.0.link = br9\nlxc.net.0.script.up = {}\n",
         script.display()
@@ -329,7 +329,7 @@ fn the_monitor_killed_during_a_start_leaves_nothing() {
     for kind in ["pre-start", "mount", "start-host"] {
         let m = Machine::new();
         let c = m.container("killmon", "");
-        m.sh("ip link add br0 type bridge").ok();
+        m.sh("ip link add br0 type bridge && ip link set br0 up").ok();
         let hook = waiting_hook(&m);
         let base = fs::read_to_string(m.config(&c)).unwrap();
         let net = "lxc.net.0.type = veth\nlxc.net.0.link = br0\n";
@@ -402,7 +402,7 @@ fn the_starter_killed_during_a_start_leaves_a_managed_container() {
 #[test]
 fn the_monitor_killed_later_takes_the_container_with_it() {
     let m = Machine::new();
-    m.sh("ip link add br0 type bridge").ok();
+    m.sh("ip link add br0 type bridge && ip link set br0 up").ok();
     let c = m.container("orphan", "lxc.net.0.type = veth\nlxc.net.0.link = br0\n");
     m.start(&c);
     let init = m.init_pid(&c);
