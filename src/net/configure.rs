@@ -4,8 +4,15 @@
 use crate::net::error::{Fault, NetError, kernel};
 use crate::net::plan::{Hop, NetPlan, Nic, PlannedGateway};
 use crate::net::rtnl::{Change, LOOPBACK, NewRoute, Rtnl, Target};
+use crate::net::veth::LEAVING;
 use crate::net::{Made, Sides, whole};
+use crate::sys::errno;
 use std::net::IpAddr;
+use std::thread::sleep;
+use std::time::Duration;
+
+/// And how long a whole namespace may take on a slow machine.
+const SLOW: Duration = Duration::from_millis(700);
 
 /// Brings `lo` up and gives every interface its addresses and routes.
 pub(super) fn configure<'a>(
@@ -40,17 +47,22 @@ pub(super) fn configure<'a>(
 fn addresses(nic: &Nic, device: u32, inside: &mut Rtnl) -> Result<(), NetError> {
     for planned in &nic.addresses {
         let address = planned.value;
-        inside
-            .add_address(
-                device,
-                address.address,
-                address.prefix,
-                address.broadcast.map(IpAddr::from),
-            )
-            .map_err(|cause| {
-                let fault = Fault::Kernel { step: "giving it its address", cause };
-                NetError::new(Some(nic.index), Some(planned.origin.clone()), fault)
-            })?;
+        let broadcast = address.broadcast.map(IpAddr::from);
+        let mut add = || inside.add_address(device, address.address, address.prefix, broadcast);
+        let mut done = add();
+        for wait in LEAVING.iter().chain(&[SLOW]) {
+            // Of an ipvlan parent's devices one has the address: maybe that of a container that
+            // has just stopped, whose namespace the kernel still takes down.
+            if !done.as_ref().is_err_and(|e| e.is(errno::EADDRINUSE)) {
+                break;
+            }
+            sleep(*wait);
+            done = add();
+        }
+        done.map_err(|cause| {
+            let fault = Fault::Kernel { step: "giving it its address", cause };
+            NetError::new(Some(nic.index), Some(planned.origin.clone()), fault)
+        })?;
     }
     Ok(())
 }

@@ -23,8 +23,9 @@ use std::time::Duration;
 /// How often another random name is tried.
 const NAME_TRIES: u32 = 16;
 
-/// How long a veth of the wanted name is given to vanish, step by step: 0.3 s.
-const LEAVING: &[Duration] = &[
+/// How long what a stopped container had (a name, an address) is given to vanish, step by step:
+/// 0.3 s.
+pub(super) const LEAVING: &[Duration] = &[
     Duration::from_millis(2),
     Duration::from_millis(8),
     Duration::from_millis(20),
