@@ -311,10 +311,11 @@ pub const DIFFERENCES: &[Expected] = &[
     ),
     row(
         "tools-running",
-        "* lxc-stop -n $a --nokill -t 5 => stderr | * lxc-stop -n $a -t 5 => stderr",
+        "* lxc-stop -n $a --nokill -t 5 => stderr | * lxc-stop -n $a -t 5 => stderr | \
+         * lxc-stop -n $a -r => stderr",
         "says something",
         "silent",
-        "lxc-stop says what it waits for, and that the container had to be killed",
+        "lxc-stop says after two seconds what it waits for, and that the container had to be killed",
     ),
     row(
         "tools-words",
