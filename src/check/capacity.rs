@@ -1,7 +1,7 @@
 //! How many more containers the kernel's limits let in, and which limit comes first.
 //!
-//! What one container takes is an assumption, measured on a container that has booted: busybox's
-//! init for the plain kind, Debian's systemd for the other. It is printed with the result.
+//! What one container takes is an assumption: of busybox's init for the plain kind, of Debian's
+//! systemd for the other. It is printed with the result.
 
 use super::host::Host;
 use super::{Purpose, cgroups};
