@@ -47,17 +47,7 @@ pub fn tree(from: BorrowedFd<'_>, to: BorrowedFd<'_>, tick: Tick<'_>) -> Result<
     // What the attributes go through must be the kernel's.
     path::self_fd_dir()?;
     let top = |call, e| SysError::rustix(call, "\".\"", e);
-    let mut copy = Copy {
-        mount: mount::mount_id(from)?,
-        links: BTreeMap::new(),
-        seeds: None,
-        to,
-        can_clone: true,
-        can_range: true,
-        done: Copied::default(),
-        tick,
-        stopped: None,
-    };
+    let mut copy = Copy::new(mount::mount_id(from)?, to, tick);
     let first = Level {
         name: OsString::new(),
         stat: rustix::fs::fstat(from).map_err(|e| top("fstat", e))?,
@@ -79,17 +69,7 @@ pub fn tree(from: BorrowedFd<'_>, to: BorrowedFd<'_>, tick: Tick<'_>) -> Result<
 
 /// Copies the content of one open file into another, empty one; holes stay holes.
 pub fn file(from: BorrowedFd<'_>, to: BorrowedFd<'_>, tick: Tick<'_>) -> Result<()> {
-    let mut copy = Copy {
-        mount: 0,
-        links: BTreeMap::new(),
-        seeds: None,
-        to,
-        can_clone: true,
-        can_range: true,
-        done: Copied::default(),
-        tick,
-        stopped: None,
-    };
+    let mut copy = Copy::new(0, to, tick);
     let size = rustix::fs::fstat(from).map_err(|e| SysError::rustix("fstat", "", e))?.st_size;
     let result = copy.data(from, to, u64::try_from(size).unwrap_or(0));
     match (result, copy.stopped) {
@@ -141,7 +121,22 @@ struct Copy<'a> {
     stopped: Option<SysError>,
 }
 
-impl Copy<'_> {
+impl<'a> Copy<'a> {
+    /// Of what lies on the mount of that number.
+    fn new(mount: u64, to: BorrowedFd<'a>, tick: Tick<'a>) -> Self {
+        Self {
+            mount,
+            links: BTreeMap::new(),
+            seeds: None,
+            to,
+            can_clone: true,
+            can_range: true,
+            done: Copied::default(),
+            tick,
+            stopped: None,
+        }
+    }
+
     fn walk(&mut self, first: Level) -> std::result::Result<(), Failure> {
         let mut levels = vec![first];
         loop {
