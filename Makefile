@@ -11,7 +11,7 @@ BUILD_PACKAGES = gcc libc6-dev
 DEMO_PACKAGES  = iproute2 util-linux
 TEST_PACKAGES  = iproute2 util-linux busybox-static dnsmasq-base debootstrap procps libcap2-bin \
                  iputils-ping lxc lxc-templates zsh fish bash nftables iptables \
-                 btrfs-progs e2fsprogs
+                 btrfs-progs e2fsprogs rsync
 DEB_PACKAGES   = dpkg-dev lintian debootstrap
 VM_PACKAGES    = qemu-system-x86 cpio kmod xz-utils
 FUZZ_PACKAGES  = gcc g++ libc6-dev
