@@ -144,9 +144,10 @@ fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
         mode: if foreground { Mode::Foreground } else { Mode::Daemon },
         pidfile: get(matches, "pidfile").map(PathBuf::from),
     };
-    // Before the plan, which would find the running container's own devices in its way.
+    // Before the plan, which would find the running container's own devices in its way. A dry run
+    // too says what a start would do: nothing.
     let client = Client::new(&ctx.lxcpath, ctx.name());
-    if !matches.get_flag("dry-run") && client.state().is_ok_and(|state| state != State::Stopped) {
+    if client.state().is_ok_and(|state| state != State::Stopped) {
         ctx.warn("Container is already running");
         return Ok(ExitCode::SUCCESS);
     }
