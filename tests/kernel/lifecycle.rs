@@ -8,6 +8,9 @@ fn a_busybox_container_lives_and_dies() {
     let c = m.container("life", "lxc.net.0.type = empty\nlxc.mount.auto = proc:mixed sys:ro\n");
     m.start(&c);
     assert_eq!(m.state(&c), "RUNNING");
+    let plan = m.lxc("start", &["-n", &c, "--dry-run"]);
+    assert!(plan.stderr.contains("already running") && plan.stdout.is_empty(), "{plan:?}");
+    assert_eq!(plan.status, 0);
     assert_eq!(m.inside(&c, "hostname").ok(), "life\n");
     assert!(m.lxc("ls", &["--running", "-1"]).ok().contains(&c));
     m.lxc("freeze", &["-n", &c]).ok();
