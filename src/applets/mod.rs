@@ -31,11 +31,13 @@ applets! {
     attach
     checkconfig
     autostart
+    cgroup
     config
     console
     copy
     create
     destroy
+    device
     execute
     freeze
     info

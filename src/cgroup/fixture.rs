@@ -17,6 +17,10 @@ impl Fixture {
         std::fs::write(path, text).unwrap();
     }
 
+    pub(super) fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.path().join(name)).unwrap()
+    }
+
     pub(super) fn layout(&self, base: Base) -> Layout {
         Layout::probe_in(&Probe { root: self.path(), base, only: &[] }).unwrap()
     }

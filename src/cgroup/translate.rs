@@ -83,6 +83,33 @@ pub(super) fn concept(file: &str) -> Option<Cow<'_, str>> {
     pair.map(|(_, v2)| Cow::Borrowed(*v2))
 }
 
+/// The version whose word `file` is, if both versions have something for it.
+pub(super) fn dialect(file: &str) -> Option<Version> {
+    let of_v2 =
+        |concept: &str| concept == file || matches!(file, "cpu.weight.nice" | "io.bfq.weight");
+    match concept(file) {
+        Some(concept) => Some(if of_v2(&concept) { Version::V2 } else { Version::V1 }),
+        None => ALREADY_SO.iter().find(|row| row.1 == file).map(|row| row.0),
+    }
+}
+
+/// The files of both versions that have to do with `file`: those of its controller.
+pub(super) fn relatives(file: &str) -> Vec<(Version, String)> {
+    let Some(concept) = concept(file) else { return Vec::new() };
+    let same =
+        |other: &str| super::plan::controller_of(other) == super::plan::controller_of(&concept);
+    let mut all = Vec::new();
+    for (v1, v2) in PAIRS.iter().filter(|(_, v2)| same(v2)) {
+        all.extend([(Version::V1, (*v1).to_owned()), (Version::V2, (*v2).to_owned())]);
+    }
+    if let Some(stem) = concept.strip_prefix("hugetlb.").and_then(|c| c.strip_suffix(".max")) {
+        all.push((Version::V1, format!("hugetlb.{stem}.limit_in_bytes")));
+        all.push((Version::V2, format!("hugetlb.{stem}.max")));
+    }
+    all.dedup();
+    all
+}
+
 /// True if the other version behaves as `file = value` asks without being told.
 pub(super) fn already_so(from: Version, file: &str, value: &str) -> bool {
     ALREADY_SO.contains(&(from, file, value))

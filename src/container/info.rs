@@ -113,7 +113,8 @@ impl Meter {
     }
 }
 
-fn locate(layout: &Layout, hierarchy: &Hierarchy, client: &Client) -> Option<PathBuf> {
+/// The directory of a container's limit cgroup in a hierarchy.
+pub(super) fn locate(layout: &Layout, hierarchy: &Hierarchy, client: &Client) -> Option<PathBuf> {
     let reply = client.limit_cgroup_path(hierarchy.query_name()).ok()??;
     layout.locate(hierarchy.query_name().unwrap_or("unified"), &reply)
 }

@@ -33,6 +33,7 @@ pub mod veth;
 mod vlan;
 
 pub use error::{Fault, NetError};
+pub use phys::Way;
 pub use plan::{Namespace, NetPlan, Note, plan};
 
 use crate::config::{NetKind, Sourced};
@@ -45,6 +46,20 @@ use rtnl::{Rtnl, RtnlError};
 use script::Which;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use undo::Undo;
+
+/// Moves a device between the host and a running container's network namespace, for lxc-device;
+/// it is down then and keeps nothing of its addresses. False if there is none of that name.
+///
+/// # Errors
+/// The new name is taken, or the device cannot be moved.
+pub fn hand_over(
+    way: Way,
+    name: &str,
+    new_name: &str,
+    netns: BorrowedFd<'_>,
+) -> Result<bool, NetError> {
+    phys::hand_over(way, name, new_name, netns).map_err(whole)
+}
 
 /// One interface that was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -274,7 +289,7 @@ impl Sides {
 }
 
 /// `prefix` and six characters, as LXC names what needs a name.
-fn random_name(prefix: &str) -> crate::sys::Result<String> {
+pub fn random_name(prefix: &str) -> crate::sys::Result<String> {
     Ok(name_of(prefix, random::bytes()?))
 }
 

@@ -171,6 +171,58 @@ pub(super) fn take(
         .map_err(refused("link", "setting it up in the container"))
 }
 
+/// Moves the device `name` of the host into the network namespace `netns` of a running container,
+/// or ([`Way::Home`]) back, as `new_name` and down. False if there is none of that name.
+pub(super) fn hand_over(
+    way: Way,
+    name: &str,
+    new_name: &str,
+    netns: BorrowedFd<'_>,
+) -> Result<bool, Fault> {
+    let step = "moving the device";
+    let kernel = |cause: RtnlError| match cause.errno().unwrap_or_default() {
+        errno::EINVAL => Fault::CannotMove { name: name.to_owned() },
+        _ => Fault::Kernel { step, cause },
+    };
+    let Sides { mut host, host_ns, mut inside } = Sides::open(netns).map_err(kernel)?;
+    let (from, into, from_ns, into_ns) = match way {
+        Way::Inside => (&mut host, &mut inside, host_ns.as_fd(), netns),
+        Way::Home => (&mut inside, &mut host, netns, host_ns.as_fd()),
+    };
+    let Some(link) = from.link(Target::Name(name)).map_err(kernel)? else { return Ok(false) };
+    if link.flags & 8 != 0 || link.kind.as_deref() == Some("bridge") {
+        return Err(Fault::CannotMove { name: link.name });
+    }
+    if into.link(Target::Name(new_name)).map_err(kernel)?.is_some() {
+        let name = new_name.to_owned();
+        return Err(match way {
+            Way::Inside => Fault::NameTakenInside { name },
+            Way::Home => Fault::NameTaken { name },
+        });
+    }
+    // Drivers refuse some changes of a device that runs.
+    let down = Change { up: Some(false), ..Change::default() };
+    from.set_link(Target::Index(link.index, name), &down).map_err(kernel)?;
+    let radio = match (&link.kind, Nl80211::open_in(from_ns).map_err(kernel)?) {
+        (None, Some(mut wireless)) => {
+            let radio = wireless.radio(link.index, name).map_err(kernel)?;
+            radio.map(|radio| (wireless, radio))
+        }
+        _ => None,
+    };
+    shift(radio, &link, new_name, from, into, into_ns).map_err(kernel)?;
+    Ok(true)
+}
+
+/// Which way [`hand_over`] moves a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// Into the container.
+    Inside,
+    /// Back to the host.
+    Home,
+}
+
 impl Home {
     /// Brings the device back from the namespace of `inside`, with the name, MTU, address and
     /// other names that it had. Goes on after an error; gives back all of them.

@@ -79,6 +79,11 @@ impl Facts {
         self.kind == FileType::Symlink
     }
 
+    /// A block device.
+    pub fn is_block_device(&self) -> bool {
+        self.kind == FileType::BlockDevice
+    }
+
     /// A character device.
     pub fn is_char_device(&self) -> bool {
         self.kind == FileType::CharacterDevice

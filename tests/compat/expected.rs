@@ -382,6 +382,64 @@ pub const DIFFERENCES: &[Expected] = &[
         "*",
         "without a command ours says so; LXC crashes",
     ),
+    row(
+        "live-device",
+        "* lxc-device *add * => stderr",
+        "silent",
+        "says something",
+        "Debian's looks into the network namespace of process 1 first, which not even root may open \
+         on the machine of the tests, and says so",
+    ),
+    row(
+        "live-device",
+        "* add vt1 => status | * del vt1 => *",
+        "*",
+        "*",
+        "the same: it finds no interface",
+    ),
+    row(
+        "live-device",
+        "* /dev/nowhere => status",
+        "0",
+        "1",
+        "the device is the host's; LXC looks for the one that the host has by the name inside",
+    ),
+    row(
+        "live-device live-cgroup",
+        "* too many => * | * x y => *",
+        "*",
+        "*",
+        "words too many are an error; LXC leaves them out",
+    ),
+    row(
+        "live-device",
+        "* -- a /dev/full => * | * -- d /dev/full => *",
+        "*",
+        "*",
+        "LXC takes the beginning of a word for the word",
+    ),
+    row(
+        "live-cgroup",
+        "* lxc-cgroup -n $a memory.max => * | * lxc-cgroup -n $a memory.max 200M => *",
+        "*",
+        "*",
+        "a name of the other cgroup version means what that version's keys mean; LXC has no file \
+         for it",
+    ),
+    row(
+        "live-cgroup",
+        "* lxc-cgroup -n $a cgroup.freeze => *",
+        "*",
+        "*",
+        "the unified hierarchy of a hybrid host is one too; LXC asks only those of version 1",
+    ),
+    row(
+        "live-cgroup",
+        "* devices.allow /dev/null => *",
+        "*",
+        "*",
+        "a device's path is good here as it is in the configuration",
+    ),
 ];
 
 /// The number of the entry that explains a difference.

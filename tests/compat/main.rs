@@ -35,6 +35,7 @@
 mod cases;
 mod compare;
 mod expected;
+mod live;
 #[path = "../kernel/machine.rs"]
 #[allow(dead_code, reason = "shared with the kernel suite, which needs more of it")]
 mod machine;
@@ -109,7 +110,7 @@ fn run(args: &[String]) -> c_int {
     let print = args.iter().any(|word| word == "--print");
     let wanted = |name: &str| words.is_empty() || words.iter().any(|w| name.contains(w.as_str()));
     let cases = cases::CASES.iter().map(Row::Case);
-    let rows = tools::SCENES.iter().map(Row::Scene).chain(cases);
+    let rows = tools::SCENES.iter().chain(live::SCENES).map(Row::Scene).chain(cases);
     let chosen: Vec<Row> = rows.filter(|row| wanted(row.name())).collect();
 
     let (next, bad) = (AtomicUsize::new(0), AtomicUsize::new(0));

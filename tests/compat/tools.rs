@@ -25,17 +25,17 @@ pub struct Scene {
     pub every_key: &'static [&'static str],
 }
 
-const NOTHING: Scene =
+pub const NOTHING: Scene =
     Scene { name: "", containers: &[], setup: "", lines: &[], every_tool: &[], every_key: &[] };
 
 /// The tools that `every_tool` stands for: those that change nothing when words are wrong come
 /// before lxc-destroy.
-const TOOLS: [&str; 13] = [
-    "attach", "config", "console", "execute", "freeze", "info", "ls", "start", "stop", "unfreeze",
-    "wait", "create", "destroy",
+const TOOLS: [&str; 15] = [
+    "attach", "cgroup", "config", "console", "device", "execute", "freeze", "info", "ls", "start",
+    "stop", "unfreeze", "wait", "create", "destroy",
 ];
 
-const EMPTY: &str = "lxc.net.0.type = empty\n";
+pub const EMPTY: &str = "lxc.net.0.type = empty\n";
 
 /// Wrong or unusual words that every tool must answer in the same way.
 const WORDS: &[&str] = &[

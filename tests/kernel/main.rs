@@ -13,6 +13,7 @@ mod checkconfig;
 mod confinement;
 mod console;
 mod copy;
+mod device;
 mod enosys;
 mod failing;
 mod hostile;

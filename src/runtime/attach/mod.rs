@@ -18,6 +18,7 @@ mod wire;
 
 pub use error::AttachError;
 pub use options::{Elevated, EnvRules, Options, parse_id, parse_namespaces};
+pub use target::hold;
 pub use wire::{Remote, Step};
 
 use crate::cgroup::attach::AttachCgroups;

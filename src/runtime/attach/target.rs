@@ -26,7 +26,7 @@ const MAX_FILE: usize = 1 << 20;
 ///
 /// # Errors
 /// The container is not running, or its monitor does not answer.
-pub(super) fn hold(client: &Client) -> Result<Target, AttachError> {
+pub fn hold(client: &Client) -> Result<Target, AttachError> {
     if let Some(pidfd) = client.init_pidfd()?
         && let Some(pid) = nsfile::pid_of_pidfd(pidfd.as_fd())
     {

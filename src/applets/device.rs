@@ -1,0 +1,47 @@
+//! lxc-device.
+
+use super::Applet;
+use crate::container::{Container, device};
+use crate::sys::cred;
+use crate::ui::args::{quoted, rest, shared};
+use crate::ui::command::{ArgMatches, Command};
+use crate::ui::{Context, Failure};
+use std::path::Path;
+use std::process::ExitCode;
+
+/// The registry's entry.
+pub const APPLET: Applet = Applet {
+    name: "lxc-device",
+    about: "gives a running container a device of the host, or takes it away",
+    command,
+    run,
+};
+
+fn command() -> Command {
+    shared(Command::new(APPLET.name).arg(rest("add|del DEVICE [OTHER]")).after_help(
+        "DEVICE is a node as /dev/fuse or a network interface. OTHER is its name in the container \
+         or, for an interface that comes back, on the host. A node is allowed in the cgroup too. \
+         When the container stops, hardware comes back to the host; interfaces that were made, as \
+         a veth, are gone.",
+    ))
+}
+
+fn run(ctx: &Context, _: &ArgMatches) -> Result<ExitCode, Failure> {
+    if cred::euid() != 0 {
+        return Err(Failure::new("lxc-device must be run as root"));
+    }
+    let usage = |text: String| Err(Failure::usage(ctx.prog, text));
+    let (verb, what, other) = match ctx.rest.as_slice() {
+        [verb, what] => (verb, what, what),
+        [verb, what, other] => (verb, what, other),
+        [_, _, _, extra, ..] => return usage(format!("unexpected argument {}", quoted(extra))),
+        _ => return usage("no command given: add DEVICE or del DEVICE".to_owned()),
+    };
+    let act = match verb.to_str() {
+        Some("add") => device::add,
+        Some("del") => device::remove,
+        _ => return usage(format!("please use add or del, not {}", quoted(verb))),
+    };
+    act(&Container::new(ctx.lxcpath.clone(), ctx.name())?, Path::new(what), Path::new(other))?;
+    Ok(ExitCode::SUCCESS)
+}
