@@ -224,7 +224,7 @@ fn start(
     };
     match asked.wait(target, Patience::seconds(HALT_SECONDS)) {
         Err(power::PowerError::TooSlow { .. }) => {
-            power::kill(target, Patience::Forever)?;
+            power::kill(&target.client(), Patience::Forever)?;
             Ok(())
         }
         done => Ok(done?),

@@ -51,6 +51,10 @@ fn command() -> Command {
             )
             .arg(rest("REGEX")),
     )
+    .after_help(
+        "STATE is BROKEN when the configuration cannot be read, STUCK (and the exit status 1) \
+         when the monitor does not answer.",
+    )
 }
 
 /// A column of the table.
@@ -117,7 +121,7 @@ fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
         (Format::Text, true) => print_table(&fields, &found)?,
         (Format::Text, false) => print_names(&found, matches.get_flag("line"))?,
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(ExitCode::from(u8::from(found.iter().any(|container| container.stuck))))
 }
 
 /// Which containers are meant; `None` when no container can be.
@@ -237,6 +241,7 @@ fn state(container: &Found) -> String {
     match container.state {
         Some(State::Stopped) if container.is_broken() => "BROKEN".to_owned(),
         Some(state) => state.name().to_owned(),
+        None if container.stuck => survey::STUCK.to_owned(),
         None => String::new(),
     }
 }
@@ -282,6 +287,7 @@ fn in_columns(names: &[String], terminal: usize) -> String {
 fn json(found: &[Found]) -> Value {
     let member = |container: &Found| {
         let settings = container.settings.as_ref();
+        let stuck = container.stuck.then_some(survey::STUCK);
         let addresses = |v4: bool| -> Value {
             let all = container.addresses.iter().filter(|ip| ip.is_ipv4() == v4);
             all.map(|ip| Value::from(ip.to_string())).collect()
@@ -290,7 +296,7 @@ fn json(found: &[Found]) -> Value {
         Value::from(vec![
             ("name", container.name.as_str().into()),
             ("path", container.path().into()),
-            ("state", container.state.map(State::name).into()),
+            ("state", container.state.map(State::name).or(stuck).into()),
             ("pid", container.pid.into()),
             ("memory_bytes", container.memory.used.into()),
             ("swap_bytes", container.memory.swap.into()),

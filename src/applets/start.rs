@@ -147,9 +147,14 @@ fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     // Before the plan, which would find the running container's own devices in its way. A dry run
     // too says what a start would do: nothing.
     let client = Client::new(&ctx.lxcpath, ctx.name());
-    if client.state().is_ok_and(|state| state != State::Stopped) {
-        ctx.warn("Container is already running");
-        return Ok(ExitCode::SUCCESS);
+    match client.state() {
+        // It has a monitor, but who can tell what of.
+        Err(e) if e.is_stopped() => return Err(e.into()),
+        Ok(State::Stopped) | Err(_) => {}
+        Ok(_) => {
+            ctx.warn("Container is already running");
+            return Ok(ExitCode::SUCCESS);
+        }
     }
     let prepared = start.prepare()?;
     prepared.warnings.iter().for_each(|warning| ctx.warn(warning));

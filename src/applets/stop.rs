@@ -50,12 +50,13 @@ fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
         return Err(Failure::usage(ctx.prog, text));
     }
     let container = Container::new(ctx.lxcpath.clone(), ctx.name())?;
-    let state = info::state(&container.client())?;
+    let client = container.client();
+    let state = info::state(&client)?;
     if state == State::Stopped {
         return Err(Failure::new("container is not running").status(NOT_RUNNING));
     }
     if kill {
-        power::kill(&container, Patience::Forever)?;
+        power::kill(&client, Patience::Forever)?;
         return Ok(ExitCode::SUCCESS);
     }
     let seconds = if nowait { 0 } else { timeout.unwrap_or(DEFAULT_SECONDS) };
@@ -75,7 +76,7 @@ fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     }
     match wait(ctx, &container, asked, seconds) {
         Err(e @ PowerError::TooSlow { .. }) if !reboot && !nokill => {
-            power::kill(&container, Patience::Forever)?;
+            power::kill(&client, Patience::Forever)?;
             ctx.warn(&format!("{}; it was killed", report::sentence(&e)));
             Ok(ExitCode::SUCCESS)
         }

@@ -165,7 +165,7 @@ pub fn destroy(container: &Container, options: Options) -> Result<Destroyed, Des
         if !options.force {
             return Err(DestroyError::Running);
         }
-        power::kill(container, power::Patience::Forever)?;
+        power::kill(&container.client(), power::Patience::Forever)?;
     }
     // Not before: the monitor of an ephemeral container takes it to destroy it at its end.
     let lock = Lock::acquire(container, Wait::Yes)?;

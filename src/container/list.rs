@@ -2,7 +2,9 @@
 //! config file) and the active ones (a monitor listens on its command socket).
 
 use super::Container;
+use crate::control::address;
 use crate::sys::{SysError, dirs, errno, fd};
+use std::cell::OnceCell;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -35,11 +37,19 @@ pub enum Socket {
 }
 
 /// The names of the active containers of a path, sorted. `identify` asks the monitor behind a
-/// hashed address for its container path and name.
+/// hashed address for its container path and name, when it is of no defined container.
 pub fn active(
     lxcpath: &Path,
     identify: impl Fn(&str) -> Option<(PathBuf, String)>,
 ) -> Result<Vec<String>, SysError> {
+    let defined = OnceCell::new();
+    let known = |address: &str| {
+        let names: &Vec<String> =
+            defined.get_or_init(|| self::defined(lxcpath).unwrap_or_default());
+        let is = |name: &&String| address::command_socket(lxcpath, name) == address.as_bytes();
+        names.iter().find(is).map(|name| (lxcpath.to_owned(), name.clone()))
+    };
+    let identify = |address: &str| known(address).or_else(|| identify(address));
     Ok(active_in(&fd::read_to_string("/proc/net/unix")?, lxcpath, identify))
 }
 
@@ -68,16 +78,9 @@ fn active_in(
 
 /// The command sockets in a text of /proc/net/unix's format that may belong to `lxcpath`.
 pub fn parse_sockets(text: &str, lxcpath: &Path) -> Vec<Socket> {
-    let prefix = format!("@{}/", lxcpath.display());
+    let prefix = format!("{}/", lxcpath.display());
     let mut found = Vec::new();
-    for line in text.lines().skip(1) {
-        // The eighth column is the name; it may hold blanks, as the path may.
-        let Some(at) = line.find(" @") else { continue };
-        // A listening socket; connected ones of the same name are its clients' other ends.
-        if line.split_whitespace().nth(3) != Some("00010000") {
-            continue;
-        }
-        let name = line[at + 1..].trim_end_matches('@');
+    for (_, name) in address::listening(text) {
         if let Some(rest) = name.strip_prefix(&prefix) {
             if let Some(name) = rest.strip_suffix("/command") {
                 if crate::util::name::check(name).is_ok() {
@@ -85,10 +88,10 @@ pub fn parse_sockets(text: &str, lxcpath: &Path) -> Vec<Socket> {
                 }
             }
         } else if let Some(hash) =
-            name.strip_prefix("@lxc/").and_then(|rest| rest.strip_suffix("/command"))
+            name.strip_prefix("lxc/").and_then(|rest| rest.strip_suffix("/command"))
         {
             if hash.len() == 16 && hash.bytes().all(|b| b.is_ascii_hexdigit()) {
-                found.push(Socket::Hashed(name[1..].to_owned()));
+                found.push(Socket::Hashed(name.to_owned()));
             }
         }
     }

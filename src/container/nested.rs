@@ -4,7 +4,7 @@
 
 use super::Container;
 use super::info::State;
-use super::survey::{Found, Scope, Settings, Wanted, survey};
+use super::survey::{Found, STUCK, Scope, Settings, Wanted, survey};
 use crate::cgroup::stat::Memory;
 use crate::config::NsKind;
 use crate::ns::{NsSet, Target};
@@ -174,7 +174,7 @@ fn encode(one: &Found) -> String {
         one.level.to_string(),
         list(&one.parents),
         clean(&one.name),
-        one.state.map(State::name).unwrap_or_default().to_owned(),
+        if one.stuck { STUCK } else { one.state.map(State::name).unwrap_or_default() }.to_owned(),
         one.pid.map(|pid| pid.to_string()).unwrap_or_default(),
         number(one.memory.used),
         number(one.memory.swap),
@@ -239,6 +239,7 @@ fn decode(record: &str) -> Option<Found> {
         addresses: list(addresses).iter().filter_map(|ip| ip.parse::<IpAddr>().ok()).collect(),
         problems: list(problems),
         broken: *broken == "1",
+        stuck: *state == STUCK,
     })
 }
 
@@ -264,12 +265,13 @@ mod tests {
             addresses: vec!["10.0.0.1".parse().unwrap(), "fd00::1".parse().unwrap()],
             problems: vec!["x".into()],
             broken: true,
+            stuck: false,
         };
-        let text = encode(&one) + &encode(&Found { name: "d".into(), ..Found::default() });
-        let back = parse(&text);
+        let other = Found { name: "d".into(), stuck: true, ..Found::default() };
+        let back = parse(&(encode(&one) + &encode(&other)));
         assert_eq!(back.len(), 2);
         assert_eq!(back[0], one);
-        assert_eq!(back[1].name, "d");
+        assert_eq!((back[1].name.as_str(), back[1].state, back[1].stuck), ("d", None, true));
         assert_eq!(back[1].settings, None);
     }
 

@@ -219,9 +219,7 @@ pub fn wait(
         match client.watch(states, false) {
             Ok(Watch::Reached(_)) => return Ok(true),
             Ok(Watch::Pending(stream)) => {
-                let announced =
-                    stream.next(deadline).map_err(|cause| wait_error(container, cause))?;
-                match announced {
+                match stream.next(deadline)? {
                     Some(state) if states.contains(&state) => return Ok(true),
                     None => return Ok(false),
                     // Its monitor ended without reaching it.
@@ -229,6 +227,9 @@ pub fn wait(
                 }
             }
             Err(ClientError::NotRunning { .. } | ClientError::NoReply { .. }) => {}
+            // Asleep, so in a hook of the start or the end: that ends, too.
+            Err(ClientError::Timeout { monitor: Some(one), .. })
+                if !one.is_stopped() && !one.is_busy() => {}
             Err(e) => return Err(e.into()),
         }
         let left = deadline.map(|end| end.saturating_duration_since(Instant::now()));
@@ -369,7 +370,7 @@ impl Asked {
                         tell();
                     }
                 }
-                stream.next(deadline).map_err(failed)?
+                stream.next(deadline)?
             }
         };
         let wanted = match self.request {
@@ -390,8 +391,8 @@ impl Asked {
 
 /// Has the monitor end the container with its stop signal (SIGKILL unless configured) and waits
 /// until the monitor has cleaned up; false if it has not in time.
-pub fn kill(container: &Container, patience: Patience) -> Result<bool, PowerError> {
-    Ok(container.client().stop(patience.deadline())?)
+pub fn kill(client: &Client, patience: Patience) -> Result<bool, PowerError> {
+    Ok(client.stop(patience.deadline())?)
 }
 
 impl Asked {

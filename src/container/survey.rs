@@ -6,7 +6,7 @@ use super::info::{self, Meter, Networks, State};
 use super::nested;
 use crate::cgroup::stat::Memory;
 use crate::config::ConfigError;
-use crate::control::client::Client;
+use crate::control::client::{Client, ClientError};
 use crate::sys::{SysError, errno};
 use crate::util::ere::Ere;
 use crate::util::sentence::sentence;
@@ -44,8 +44,9 @@ pub struct States {
 }
 
 impl States {
-    fn hold(self, state: Option<State>) -> bool {
-        let Some(state) = state else { return false };
+    fn hold(self, one: &Found) -> bool {
+        // Not known, so only that it is not stopped, for somebody holds its socket.
+        let Some(state) = one.state else { return one.stuck && !self.stopped };
         (!self.running || state != State::Stopped)
             && (!self.frozen || state == State::Frozen)
             && (!self.stopped || state == State::Stopped)
@@ -106,7 +107,12 @@ pub struct Found {
     pub problems: Vec<String>,
     /// The config is there and cannot be understood.
     pub broken: bool,
+    /// It has a monitor, which does not answer; the state is not known.
+    pub stuck: bool,
 }
+
+/// What lists say for the state of a container whose monitor does not answer.
+pub const STUCK: &str = "STUCK";
 
 /// What lists show of a config.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -190,7 +196,7 @@ pub fn survey(lxcpath: &Path, scope: &Scope, wanted: Wanted) -> Result<Vec<Found
         if let Some(client) = client.as_ref().filter(|_| live) {
             ask(&mut one, client);
         }
-        if scope.states.is_some_and(|states| !states.hold(one.state)) {
+        if scope.states.is_some_and(|states| !states.hold(&one)) {
             continue;
         }
         // Whether one that does not run could be started at all is always told.
@@ -242,6 +248,7 @@ fn ask(one: &mut Found, client: &Client) {
         }
         Err(e) => {
             one.state = None;
+            one.stuck = matches!(e, ClientError::Timeout { .. });
             one.problems.push(sentence(&e));
         }
     }

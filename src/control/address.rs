@@ -20,6 +20,20 @@ pub fn command_socket(lxcpath: &Path, name: &str) -> Vec<u8> {
     out
 }
 
+/// The abstract names that somebody listens on, with their inodes, in a text of /proc/net/unix's
+/// format.
+pub fn listening(table: &str) -> impl Iterator<Item = (&str, &str)> {
+    table.lines().skip(1).filter_map(|line| {
+        // The eighth column is the name; it may hold blanks, as a path may.
+        let at = line.find(" @")?;
+        let mut columns = line.split_whitespace();
+        // Connected sockets of the same name are its clients' other ends.
+        let listens = columns.nth(3) == Some("00010000");
+        let inode = columns.nth(2).filter(|_| listens)?;
+        Some((inode, line[at + 2..].trim_end_matches('@')))
+    })
+}
+
 /// 64-bit FNV-1a.
 pub fn fnv1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {

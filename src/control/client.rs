@@ -6,7 +6,9 @@
 //! in `client/exchange.rs`.
 
 mod exchange;
+mod holder;
 
+pub use self::holder::Holder;
 pub use super::error::ClientError;
 
 use super::address;
@@ -78,6 +80,8 @@ pub struct Client {
     /// A connection on which the questions of [`Client::status`] are asked already, and when the
     /// answer has to be there.
     asked: Cell<Option<(OwnedFd, Option<Instant>)>>,
+    /// It has answered us.
+    lives: Cell<bool>,
 }
 
 /// The questions of [`Client::status`].
@@ -95,8 +99,8 @@ impl Client {
     }
 
     fn at(address: Vec<u8>, name: &str) -> Self {
-        let (idle, asked) = (Cell::new(None), Cell::new(None));
-        Self { address, name: name.to_owned(), timeout: DEFAULT_TIMEOUT, idle, asked }
+        let (idle, asked, lives) = (Cell::new(None), Cell::new(None), Cell::new(false));
+        Self { address, name: name.to_owned(), timeout: DEFAULT_TIMEOUT, idle, asked, lives }
     }
 
     /// With another time limit per question.
@@ -259,7 +263,10 @@ impl Client {
         };
         Ok(match state_of(answer.number) {
             Some(state) => Watch::Reached(state),
-            None => Watch::Pending(StateStream { connection }),
+            None => Watch::Pending(StateStream {
+                connection,
+                monitor: Self::at(self.address.clone(), &self.name),
+            }),
         })
     }
 
@@ -267,6 +274,10 @@ impl Client {
     /// closed the connection; `false` if that did not happen before `deadline`.
     pub fn stop(&self, deadline: Option<Instant>) -> Result<bool> {
         let op = Opcode::Stop;
+        match self.is_alive() {
+            Err(ClientError::NotRunning { .. }) => return Ok(true),
+            alive => alive?,
+        }
         let connection = match self.connect(deadline) {
             Err(ClientError::NotRunning { .. }) => return Ok(true),
             done => done?,
@@ -275,7 +286,7 @@ impl Client {
         match self.receive(connection.as_fd(), op, deadline) {
             Ok(answer) => self.check(op, answer).map(|_| true),
             Err(ClientError::NoReply { .. } | ClientError::NotRunning { .. }) => Ok(true),
-            Err(ClientError::Timeout { .. }) => Ok(false),
+            Err(e @ ClientError::Timeout { .. }) if !e.is_stopped() => Ok(false),
             Err(e) => Err(e),
         }
     }
@@ -388,11 +399,18 @@ impl Client {
     }
 
     fn with_seconds(&self, op: Opcode, seconds: i32) -> Result<()> {
+        self.is_alive()?;
         // The answer comes when it is done, so the wait is part of the time limit.
         let deadline = u64::try_from(seconds)
             .ok()
             .and_then(|s| self.deadline()?.checked_add(Duration::from_secs(s)));
         self.fresh(&Request::Number(op, seconds), deadline).map(drop)
+    }
+
+    /// For commands that do something: a monitor that is stopped would obey them when it goes on,
+    /// long after we have said that it does not.
+    fn is_alive(&self) -> Result<()> {
+        if self.lives.get() { Ok(()) } else { self.number(Opcode::GetState).map(drop) }
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -408,9 +426,8 @@ impl Client {
         }
     }
 
-    fn timeout(&self, op: Opcode) -> ClientError {
-        let ms = self.timeout.as_millis();
-        ClientError::Timeout { name: self.name.clone(), command: op.row().name, ms }
+    fn timeout(&self, op: Opcode, monitor: Option<Holder>) -> ClientError {
+        ClientError::Timeout { name: self.name.clone(), command: op.row().name, monitor }
     }
 
     fn no_reply(&self, op: Opcode) -> ClientError {
@@ -440,7 +457,6 @@ fn none_on_refusal<T>(result: Result<T>) -> Result<Option<T>> {
 }
 
 /// The answer to [`Client::watch`].
-#[derive(Debug)]
 pub enum Watch {
     /// The container is in this wanted state already.
     Reached(State),
@@ -449,32 +465,48 @@ pub enum Watch {
 }
 
 /// A connection on which the monitor announces a state once.
-#[derive(Debug)]
 pub struct StateStream {
     connection: OwnedFd,
+    monitor: Client,
 }
 
 impl StateStream {
     /// The announced state; the end of the monitor is [`State::Stopped`]; `None` at the deadline.
-    pub fn next(self, deadline: Option<Instant>) -> std::result::Result<Option<State>, SysError> {
+    ///
+    /// # Errors
+    /// The monitor is stopped and was so a second ago: it would never tell.
+    pub fn next(self, deadline: Option<Instant>) -> Result<Option<State>> {
+        let monitor = &self.monitor;
+        let op = Opcode::AddStateClient;
         let mut bytes = [0; NOTICE_BYTES];
-        let mut have = 0;
+        let (mut have, mut holder, mut stopped) = (0, None, false);
         while have < bytes.len() {
-            let ready = event::poll(self.connection.as_fd(), Ready::READ, deadline)?;
+            let until = monitor.deadline().into_iter().chain(deadline).min();
+            let ready = event::poll(self.connection.as_fd(), Ready::READ, until)
+                .map_err(|e| monitor.socket(e))?;
             if !ready.read && !ready.hangup {
-                return Ok(None);
+                if deadline.is_some_and(|end| end <= Instant::now()) {
+                    return Ok(None);
+                }
+                holder = Holder::again(holder, &monitor.address);
+                let before =
+                    std::mem::replace(&mut stopped, holder.is_some_and(Holder::is_stopped));
+                if before && stopped {
+                    return Err(monitor.timeout(op, holder));
+                }
+                continue;
             }
             match unix::recv(self.connection.as_fd(), &mut bytes[have..], 0, Block::DontWait) {
                 Ok(got) if got.len == 0 => return Ok(Some(State::Stopped)),
                 Ok(got) => have += got.len,
                 Err(e) if e.is(errno::EAGAIN) => {}
                 Err(e) if e.is(errno::ECONNRESET) => return Ok(Some(State::Stopped)),
-                Err(e) => return Err(e),
+                Err(e) => return Err(monitor.socket(e)),
             }
         }
         match Notice::decode(&bytes) {
             Some(Notice::State(state)) => Ok(Some(state)),
-            _ => Err(SysError::new("recvmsg", "state notification", errno::EBADMSG)),
+            _ => Err(monitor.malformed(op)),
         }
     }
 }

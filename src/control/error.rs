@@ -1,5 +1,6 @@
 //! What can go wrong between a tool and a monitor.
 
+use super::client::Holder;
 use super::proto::FrameError;
 use crate::sys::error::errno_text;
 use crate::sys::{SysError, errno};
@@ -24,14 +25,14 @@ pub enum ClientError {
         command: &'static str,
     },
     /// No answer in time.
-    #[error("the monitor of \"{name}\" did not answer {command} within {ms} ms")]
+    #[error("the monitor of \"{name}\"{} did not answer {command}", shown(*monitor))]
     Timeout {
         /// The container.
         name: String,
         /// What was asked.
         command: &'static str,
-        /// How long it had.
-        ms: u128,
+        /// Who should have answered, if that can be seen.
+        monitor: Option<Holder>,
     },
     /// The connection ended without an answer: the monitor is ending, or too old for the command.
     #[error("the monitor of \"{name}\" gave no answer to {command}")]
@@ -73,6 +74,22 @@ pub enum ClientError {
     },
 }
 
+impl ClientError {
+    /// True if no answer came because the monitor is stopped.
+    pub fn is_stopped(&self) -> bool {
+        matches!(self, Self::Timeout { monitor: Some(one), .. } if one.is_stopped())
+    }
+}
+
+/// The process, for a sentence.
+fn shown(monitor: Option<Holder>) -> String {
+    match monitor {
+        None => String::new(),
+        Some(one) if one.is_stopped() => format!(" (process {}) is stopped and", one.pid),
+        Some(one) => format!(" (process {})", one.pid),
+    }
+}
+
 impl Explain for ClientError {
     fn errno(&self) -> Option<i32> {
         match self {
@@ -90,9 +107,16 @@ impl Explain for ClientError {
             Self::Denied { .. } => {
                 Some("run this as root or as the user who started the container".to_owned())
             }
-            Self::Timeout { name, .. } => Some(format!(
-                "see what it is doing: ps -o pid,stat,wchan:20,args -C lxc-start | grep {name}"
+            Self::Timeout { monitor: Some(Holder { pid, .. }), .. } if self.is_stopped() => {
+                Some(format!("kill -CONT {pid} lets it go on"))
+            }
+            // A hook that it waits for is a child of it.
+            Self::Timeout { monitor: Some(Holder { pid, .. }), .. } => Some(format!(
+                "see what it is doing: ps -o pid,stat,wchan:20,args -p {pid} --ppid {pid}"
             )),
+            Self::Timeout { name, .. } => {
+                Some(format!("root may see what it is doing: ps axo pid,stat,args | grep {name}"))
+            }
             _ => None,
         }
     }

@@ -99,6 +99,23 @@ pub fn status(pid: Pid) -> Result<String> {
     fd::read_to_string(format!("/proc/{pid}/status"))
 }
 
+/// What a process is doing: the letter after its name in proc_pid_stat(5). `None` if it is gone.
+pub fn run_state(pid: Pid) -> Option<u8> {
+    let text = fd::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    text.rsplit_once(") ")?.1.bytes().next()
+}
+
+/// The processes with a descriptor whose link says `target`, as far as this user may look.
+pub fn holders_of(target: &str) -> Vec<Pid> {
+    let has = |pid: &Pid| {
+        let dir = Path::new("/proc").join(pid.to_string()).join("fd");
+        let names = super::dirs::names(&dir).unwrap_or_default();
+        names.iter().any(|name| super::dirs::link_target(&dir.join(name)) == target)
+    };
+    let names = super::dirs::names(Path::new("/proc")).unwrap_or_default();
+    names.iter().filter_map(|name| name.to_str()?.parse().ok()).filter(has).collect()
+}
+
 /// Start time of a process in clock ticks since boot (field 22 of proc_pid_stat(5)); with the
 /// number it identifies a process where pidfds are missing.
 pub fn start_time(pid: Pid) -> Result<u64> {

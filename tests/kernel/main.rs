@@ -25,5 +25,6 @@ mod openrc;
 mod parents;
 mod protocol;
 mod runtime;
+mod stuck;
 mod systemd;
 mod walks;

@@ -300,7 +300,7 @@ impl Job {
     }
 
     fn kill(&self) -> Result<(), Outcome> {
-        match power::kill(&self.container, KILL_PATIENCE) {
+        match power::kill(&self.container.client(), KILL_PATIENCE) {
             Ok(true) => Ok(()),
             Ok(false) => Err(Outcome::Failed("its monitor does not end it".into(), None)),
             Err(e) => Err(failed(&e)),

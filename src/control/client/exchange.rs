@@ -2,12 +2,15 @@
 //! business of the questions in `client.rs`.
 
 use super::super::proto::{FrameError, HEADER_BYTES, Header, Opcode, Request, reply_len};
-use super::{Answer, Client, ClientError, Result};
+use super::{Answer, Client, ClientError, Holder, Result};
 use crate::sys::event::{self, Ready};
 use crate::sys::unix::{self, Block, Creds};
 use crate::sys::{SysError, errno};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// How much longer a monitor may take that is at work when its time is over.
+const MORE: Duration = Duration::from_secs(4);
 
 /// The largest console log that is taken from a monitor.
 const LOG_MAX: usize = 64 << 20;
@@ -95,7 +98,7 @@ impl Client {
 
     pub(super) fn connect(&self, deadline: Option<Instant>) -> Result<OwnedFd> {
         unix::connect_abstract(&self.address, deadline).map_err(|e| match e.errno {
-            errno::EAGAIN => self.timeout(Opcode::GetState),
+            errno::EAGAIN => self.timeout(Opcode::GetState, Holder::find(&self.address)),
             _ => self.socket(e),
         })
     }
@@ -142,6 +145,7 @@ impl Client {
             fds.extend(got.fds);
             have += got.len;
         }
+        self.lives.set(true);
         let header = Header::decode(&bytes);
         let len = reply_len(row, &header).map_err(|e| self.bad_frame(op, e))?;
         if len > LOG_MAX {
@@ -169,10 +173,7 @@ impl Client {
         deadline: Option<Instant>,
     ) -> Result<unix::Received> {
         loop {
-            let ready = event::poll(from, Ready::READ, deadline).map_err(|e| self.socket(e))?;
-            if !ready.read && !ready.hangup {
-                return Err(self.timeout(op));
-            }
+            self.wait(from, op, deadline)?;
             match unix::recv(from, buf, max_fds, Block::DontWait) {
                 Ok(got) if got.len == 0 => return Err(self.no_reply(op)),
                 Ok(got) => return Ok(got),
@@ -180,6 +181,35 @@ impl Client {
                 // The monitor went away, or closed with requests of ours unread.
                 Err(e) if e.is(errno::ECONNRESET) => return Err(self.no_reply(op)),
                 Err(e) => return Err(self.socket(e)),
+            }
+        }
+    }
+
+    /// Until something can be read. Whatever the deadline, a monitor that is found stopped after
+    /// a second will not answer; one that is busy gets more time than that.
+    fn wait(&self, from: BorrowedFd<'_>, op: Opcode, deadline: Option<Instant>) -> Result<()> {
+        let mut deadline = deadline;
+        let (mut holder, mut more) = (None, Some(MORE).filter(|_| op != Opcode::Stop));
+        loop {
+            let second = self.deadline();
+            let until = second.into_iter().chain(deadline).min();
+            let ready = event::poll(from, Ready::READ, until).map_err(|e| self.socket(e))?;
+            if ready.read || ready.hangup {
+                return Ok(());
+            }
+            let late = deadline.is_some_and(|end| end <= Instant::now());
+            if op == Opcode::Stop && late {
+                return Err(self.timeout(op, None));
+            }
+            holder = Holder::again(holder, &self.address);
+            match (holder, more) {
+                (Some(one), _) if one.is_stopped() => return Err(self.timeout(op, holder)),
+                (Some(one), Some(time)) if late && one.is_busy() => {
+                    deadline = Instant::now().checked_add(time);
+                    more = None;
+                }
+                _ if late => return Err(self.timeout(op, holder)),
+                _ => {}
             }
         }
     }
