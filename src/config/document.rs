@@ -163,6 +163,49 @@ impl Loaded {
         })
     }
 
+    /// Gives a key these values and no others, in the place of its first line.
+    ///
+    /// # Errors
+    /// As [`Loaded::set`]; nothing is changed then.
+    pub fn replace(
+        &mut self,
+        key: &str,
+        values: &[String],
+        options: &Options,
+    ) -> Result<(), ConfigError> {
+        let mut changed = self.clone();
+        let found = changed.find(key, None)?;
+        let holder = |line: &&mut Line| line.key.as_deref() == Some(&found.canonical);
+        if found.is("lxc.net.N.type")
+            && let ([value], Some(line)) = (values, changed.document.lines.iter_mut().find(holder))
+        {
+            // To set a type is to begin anew; here the lines below have to fit the new one.
+            line.raw = write_line(&found.canonical, value)?;
+            let file = changed.document.file();
+            *self = super::load::parse(changed.document.bytes(), &file, options)?;
+            return Ok(());
+        }
+        // One value has its own rule, which leaves the comment behind it where it is.
+        if !found.single() {
+            let is_first = |line: &Line| line.key.as_deref().is_some_and(|key| found.covers(key));
+            let at = changed.document.lines.iter().position(is_first);
+            let kept = changed.document.lines.iter().filter(|line| !is_first(line)).count();
+            changed.clear(key)?;
+            for value in values {
+                changed.set(key, value, options)?;
+            }
+            if let Some(at) = at {
+                let fresh = changed.document.lines.split_off(kept);
+                changed.document.lines.splice(at..at, fresh);
+            }
+        } else {
+            let last = values.last().map_or("", String::as_str);
+            changed.set(key, last, options)?;
+        }
+        *self = changed;
+        Ok(())
+    }
+
     /// The same for a value from elsewhere: `lxc-start -s` names its option as the origin.
     ///
     /// # Errors

@@ -3,11 +3,14 @@
 
 use super::Container;
 use super::info::{self, State};
+use super::lock::LockError;
 use crate::cgroup::devices::{DeviceLine, DeviceLineError};
 use crate::cgroup::item::{self, Item};
 use crate::cgroup::{Base, CgroupError, Hierarchy, Layout};
+use crate::config::ConfigError;
 use crate::control::client::{Client, ClientError};
 use crate::control::proto::DeviceRule;
+use crate::limits::LimitError;
 use crate::net::NetError;
 use crate::runtime::attach::AttachError;
 use crate::sys::{SysError, cred};
@@ -47,6 +50,21 @@ pub enum LiveError {
         /// Why not.
         source: SysError,
     },
+    /// Its configuration.
+    #[error(transparent)]
+    Config(Box<ConfigError>),
+    /// A limit of its processes or a setting of its namespaces.
+    #[error(transparent)]
+    Limit(Box<LimitError>),
+    /// Another tool works on it.
+    #[error(transparent)]
+    Lock(Box<LockError>),
+    /// A key that only a start looks at.
+    #[error("{key} cannot be changed while the container runs: it needs a restart")]
+    Fixed {
+        /// The key.
+        key: String,
+    },
     /// What is named is not what it has to be.
     #[error("{}: {why}", path.display())]
     Unfit {
@@ -67,7 +85,10 @@ macro_rules! boxed {
     };
 }
 
-boxed!(CgroupError => Cgroup, AttachError => Hold, NetError => Net);
+boxed!(
+    CgroupError => Cgroup, AttachError => Hold, NetError => Net, ConfigError => Config,
+    LimitError => Limit, LockError => Lock
+);
 
 impl LiveError {
     fn inner(&self) -> Option<&dyn Explain> {
@@ -76,6 +97,9 @@ impl LiveError {
             Self::Cgroup(e) => Some(&**e),
             Self::Hold(e) => Some(&**e),
             Self::Net(e) => Some(&**e),
+            Self::Config(e) => Some(&**e),
+            Self::Limit(e) => Some(&**e),
+            Self::Lock(e) => Some(&**e),
             _ => None,
         }
     }
@@ -96,6 +120,9 @@ impl Explain for LiveError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::NotRunning { .. } => Some("lxc-ls -f lists what runs".to_owned()),
+            Self::Fixed { .. } => {
+                Some("without --live the file is changed, for the next start".to_owned())
+            }
             _ => self.inner()?.hint(),
         }
     }

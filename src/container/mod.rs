@@ -15,6 +15,7 @@ pub mod live;
 pub mod lock;
 mod nested;
 pub mod power;
+pub mod settings;
 pub mod snapshot;
 pub mod start;
 pub mod survey;

@@ -42,8 +42,9 @@ use crate::sys::random;
 use crate::sys::spawn::ScriptContext;
 use error::Blame;
 use plan::{Device, Hop, Nic};
-use rtnl::{Rtnl, RtnlError};
+use rtnl::{Change, Rtnl, RtnlError, Target};
 use script::Which;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use undo::Undo;
 
@@ -59,6 +60,72 @@ pub fn hand_over(
     netns: BorrowedFd<'_>,
 ) -> Result<bool, NetError> {
     phys::hand_over(way, name, new_name, netns).map_err(whole)
+}
+
+/// What [`reconfigure`] changes of an interface.
+pub enum Property<'a> {
+    /// `hwaddr`.
+    Mac([u8; 6]),
+    /// `mtu`.
+    Mtu(u32),
+    /// `flags`.
+    Up(bool),
+    /// Addresses with prefix and broadcast address: those to be gone and those to be there.
+    Addresses(&'a [Place], &'a [Place]),
+}
+
+/// An address, its prefix length, its broadcast address.
+pub type Place = (IpAddr, u8, Option<IpAddr>);
+
+/// Changes an interface of a running container: the one behind the device `pair` of the host, or
+/// the one that is called `name` inside.
+///
+/// # Errors
+/// It is not there, or the kernel refuses.
+pub fn reconfigure(
+    netns: BorrowedFd<'_>,
+    pair: Option<&str>,
+    name: &str,
+    property: &Property<'_>,
+) -> Result<(), NetError> {
+    let step = "changing the interface";
+    let kernel = |cause: RtnlError| whole(Fault::Kernel { step, cause });
+    let Sides { mut host, mut inside, .. } = Sides::open(netns).map_err(kernel)?;
+    let outer = match pair {
+        Some(pair) => host.link(Target::Name(pair)).map_err(kernel)?,
+        None => None,
+    };
+    let target = match outer.as_ref().and_then(|link| link.parent) {
+        Some(index) => Target::Index(index, name),
+        None => Target::Name(name),
+    };
+    let link = inside.link(target).map_err(kernel)?;
+    let link = link.ok_or_else(|| whole(Fault::Vanished { name: name.to_owned() }))?;
+    let mut change = Change::default();
+    match property {
+        Property::Mac(mac) => change.mac = Some(*mac),
+        Property::Up(up) => change.up = Some(*up),
+        Property::Mtu(mtu) => {
+            change.mtu = Some(*mtu);
+            if let Some(outer) = &outer {
+                let target = Target::Index(outer.index, &outer.name);
+                host.set_link(target, &change).map_err(kernel)?;
+            }
+        }
+        Property::Addresses(gone, there) => {
+            for (address, prefix, _) in gone.iter().filter(|old| !there.contains(old)) {
+                inside.delete_address(link.index, *address, *prefix).map_err(kernel)?;
+            }
+            for (address, prefix, broadcast) in *there {
+                match inside.add_address(link.index, *address, *prefix, *broadcast) {
+                    Err(e) if e.is(crate::sys::errno::EEXIST) => {}
+                    done => done.map_err(kernel)?,
+                }
+            }
+            return Ok(());
+        }
+    }
+    inside.set_link(Target::Index(link.index, &link.name), &change).map_err(kernel)
 }
 
 /// One interface that was made.

@@ -262,12 +262,13 @@ impl Container for View<'_> {
     }
 
     fn cgroup_path(&self, controller: Option<&str>, which: Which) -> Option<String> {
-        let first = self.cgroups.hierarchies().next().and_then(|h| h.query_name());
-        let controller = controller.or(first)?;
-        match which {
+        let path = |controller: &str| match which {
             Which::Payload => self.cgroups.path(controller),
             Which::Limit => self.cgroups.limit_path(controller),
-        }
+        };
+        // Without a controller the unified hierarchy is meant, or the first where there is none.
+        let first = || path(self.cgroups.hierarchies().next()?.query_name()?);
+        controller.map_or_else(|| path("").or_else(first), path)
     }
 
     fn cgroup_fd(&self, controller: &str, which: Which) -> Option<(OwnedFd, CgroupInfo)> {

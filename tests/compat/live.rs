@@ -90,4 +90,30 @@ pub const SCENES: &[Scene] = &[
         ],
         ..NOTHING
     },
+    Scene {
+        name: "live-config",
+        containers: &[EMPTY],
+        lines: &[
+            "lxc-config lxc.lx",
+            "lxc-config lxc.lxcpath",
+            "lxc-config lxc.",
+            "lxc-config lxc",
+            "lxc-config l",
+            "lxc-config ''",
+            "lxc-config lxc.cgroup",
+            "lxc-config lxc.cgroup.use",
+            "lxc-config lxc.bdev",
+            "lxc-config lxc.bdev.zfs",
+            "lxc-config lxc.bdev.zfs.root.more",
+            "lxc-config bogus",
+            "lxc-config LXC.LXCPATH",
+            "lxc-config lxc.lxcpath lxc.cgroup.use",
+            "lxc-config -l",
+            "lxc-config -l x",
+            "lxc-config",
+            "lxc-config -h",
+            "lxc-config --help",
+        ],
+        ..NOTHING
+    },
 ];

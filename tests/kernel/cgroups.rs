@@ -40,6 +40,15 @@ fn monitor_and_init_are_in_their_cgroups_in_every_hierarchy() {
 }
 
 #[test]
+fn figures_of_a_running_container() {
+    let m = Machine::new();
+    let c = m.container("figures", QUIET);
+    m.start(&c);
+    let text = m.lxc("info", &["-n", &c, "-S"]).ok();
+    assert!(text.contains("CPU use:") && text.contains("Memory use:"), "{text}");
+}
+
+#[test]
 fn limits_of_either_version_hold() {
     let m = Machine::new();
     let lines = "lxc.cgroup2.memory.max = 64M\nlxc.cgroup.pids.max = 77\n\

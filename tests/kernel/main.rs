@@ -26,5 +26,6 @@ mod parents;
 mod protocol;
 mod runtime;
 mod stuck;
+mod settings;
 mod systemd;
 mod walks;

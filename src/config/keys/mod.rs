@@ -33,6 +33,29 @@ pub(crate) struct Key<S: 'static> {
     empty: Option<&'static str>,
     /// The network type this key belongs to.
     needs: Option<NetKind>,
+    /// How a container that runs takes a new value.
+    live: Live,
+}
+
+/// How a container that runs takes a new value of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Live {
+    /// Not at all: a start uses it.
+    Restart,
+    /// By itself: whoever needs it reads the file then.
+    Read,
+    /// The file of its cgroup.
+    Cgroup,
+    /// The limit of each of its processes.
+    Prlimit,
+    /// The setting of its namespaces.
+    Sysctl,
+    /// The file in init's /proc directory.
+    Proc,
+    /// The host name of its namespace.
+    HostName,
+    /// A property of one of its interfaces.
+    Net,
 }
 
 impl<S> Key<S> {
@@ -42,11 +65,16 @@ impl<S> Key<S> {
         example: &'static str,
         doc: &'static str,
     ) -> Self {
-        Self { name, example, doc, access, empty: None, needs: None }
+        Self { name, example, doc, access, empty: None, needs: None, live: Live::Restart }
     }
 
     const fn empty_means(mut self, value: &'static str) -> Self {
         self.empty = Some(value);
+        self
+    }
+
+    const fn live(mut self, live: Live) -> Self {
+        self.live = live;
         self
     }
 
@@ -330,6 +358,35 @@ pub(crate) fn find_asked(
         Some(cause) => ConfigError::Value { origin, key: key.to_owned(), cause },
         None => ConfigError::UnknownKey { origin, nearest: nearest(key), key: key.to_owned() },
     })
+}
+
+/// A key that somebody wants to change while the container runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LiveKey {
+    /// How.
+    pub live: Live,
+    /// Today's spelling.
+    pub key: String,
+    /// The name within a family.
+    pub name: String,
+    /// The network it belongs to.
+    pub net: Option<u32>,
+    /// It has one value.
+    pub single: bool,
+}
+
+/// How a running container takes a new value of `key`.
+///
+/// # Errors
+/// No such key.
+pub fn live(config: &Config, key: &str) -> Result<LiveKey, ConfigError> {
+    let found = find_asked(config, key, None)?;
+    let (live, net) = match found.row {
+        Row::Container(row) => (row.live, None),
+        Row::Net(n, row) => (row.live, Some(n)),
+    };
+    let (name, single) = (found.suffix().to_owned(), found.single());
+    Ok(LiveKey { live, key: found.canonical, name, net, single })
 }
 
 /// The value of a key as `lxc-info -c` and the command socket give it: a bare value, or for a

@@ -4,6 +4,8 @@ use super::access::{Access, Holds, Slot as _, many, nothing, one, show_all};
 use crate::config::value::{net as value, *};
 use crate::config::{NetConfig, NetKind};
 
+use super::Live;
+
 type Key = super::Key<NetConfig>;
 
 /// `lxc.net.N.hwaddr`: random digits are drawn here, and the text is given back so that they are
@@ -20,26 +22,30 @@ const HWADDR: Access<NetConfig> = Access {
 
 pub(super) static KEYS: &[Key] = &[
     Key::new("lxc.net.N", nothing(), "", "with an empty value: removes this network"),
-    Key::new("lxc.net.N.flags", one!(up, value::FLAGS), "up", "bring the interface and lo up"),
+    Key::new("lxc.net.N.flags", one!(up, value::FLAGS), "up", "bring the interface and lo up")
+        .live(Live::Net),
     Key::new(
         "lxc.net.N.hwaddr",
         HWADDR,
         "10:66:6a:12:34:56",
         "hardware address; each x becomes a random digit and is then saved",
-    ),
+    )
+    .live(Live::Net),
     Key::new(
         "lxc.net.N.ipv4.address",
         many!(ipv4, value::IPV4),
         "10.0.3.2/24 10.0.3.127",
         "an address, with its broadcast address if it is an unusual one",
-    ),
+    )
+    .live(Live::Net),
     Key::new(
         "lxc.net.N.ipv4.gateway",
         one!(ipv4_gateway, value::GATEWAY4),
         "10.0.3.1",
         "default route: an address, the link's own (auto) or the device (dev)",
     ),
-    Key::new("lxc.net.N.ipv6.address", many!(ipv6, value::IPV6), "fd00:3::2/64", "an address"),
+    Key::new("lxc.net.N.ipv6.address", many!(ipv6, value::IPV6), "fd00:3::2/64", "an address")
+        .live(Live::Net),
     Key::new(
         "lxc.net.N.ipv6.gateway",
         one!(ipv6_gateway, value::GATEWAY6),
@@ -79,7 +85,8 @@ pub(super) static KEYS: &[Key] = &[
         "who may talk to whom on the same link",
     )
     .needs(NetKind::Macvlan),
-    Key::new("lxc.net.N.mtu", one!(mtu, value::MTU), "1500", "largest packet, for both ends"),
+    Key::new("lxc.net.N.mtu", one!(mtu, value::MTU), "1500", "largest packet, for both ends")
+        .live(Live::Net),
     Key::new("lxc.net.N.name", one!(name, value::IFNAME), "eth0", "name in the container"),
     Key::new(
         "lxc.net.N.script.down",

@@ -8,6 +8,8 @@ use super::access::{
 use crate::config::value::{self, *};
 use crate::config::{Cap, Config, HookKind, NsKind, Sourced};
 
+use super::Live;
+
 type Key = super::Key<Config>;
 
 /// The hooks of one kind.
@@ -126,7 +128,8 @@ pub(super) static KEYS: &[Key] = &[
         family!("lxc.cgroup", cgroup.v1, ITEM, false),
         "memory.limit_in_bytes = 512M",
         "written to this file of a version 1 cgroup, or what is the same on version 2",
-    ),
+    )
+    .live(Live::Cgroup),
     Key::new(
         "lxc.cgroup.dir",
         one!(cgroup.dir, CGROUP_PATH),
@@ -168,7 +171,8 @@ pub(super) static KEYS: &[Key] = &[
         family!("lxc.cgroup2", cgroup.v2, ITEM, false),
         "memory.max = 512M",
         "written to this file of a version 2 cgroup, or what is the same on version 1",
-    ),
+    )
+    .live(Live::Cgroup),
     Key::new(
         "lxc.console.buffer.size",
         one!(console.buffer_size, BUFFER_SIZE),
@@ -224,7 +228,8 @@ pub(super) static KEYS: &[Key] = &[
         "/usr/bin/app --serve",
         "what lxc-execute runs when it is given no command",
     ),
-    Key::new("lxc.group", many!(words groups, ITEM), "onboot web", "groups for lxc-autostart"),
+    Key::new("lxc.group", many!(words groups, ITEM), "onboot web", "groups for lxc-autostart")
+        .live(Live::Read),
     Key::new(
         "lxc.hook",
         Access { clear: |c, _, _| c.hooks.clear(), ..nothing() },
@@ -232,8 +237,10 @@ pub(super) static KEYS: &[Key] = &[
         "with an empty value: removes all hooks",
     ),
     hook!("lxc.hook.autodev", Autodev, "in the container's mounts, before /dev is filled"),
-    hook!("lxc.hook.clone", Clone, "on the host, with the rootfs of a copy mounted"),
-    hook!("lxc.hook.destroy", Destroy, "on the host, before the container is destroyed"),
+    hook!("lxc.hook.clone", Clone, "on the host, with the rootfs of a copy mounted")
+        .live(Live::Read),
+    hook!("lxc.hook.destroy", Destroy, "on the host, before the container is destroyed")
+        .live(Live::Read),
     hook!("lxc.hook.mount", Mount, "in the container's mounts, when all is mounted"),
     hook!("lxc.hook.post-stop", PostStop, "on the host, after the container has stopped"),
     hook!("lxc.hook.pre-mount", PreMount, "in the container's mounts, before the rootfs"),
@@ -402,7 +409,8 @@ pub(super) static KEYS: &[Key] = &[
         family!("lxc.prlimit", prlimits, LIMIT, true),
         "nofile = 1024:4096",
         "resource limit of init, see getrlimit(2)",
-    ),
+    )
+    .live(Live::Prlimit),
     Key::new(
         "lxc.proc",
         Access {
@@ -416,14 +424,16 @@ pub(super) static KEYS: &[Key] = &[
         },
         "oom_score_adj = 10",
         "written to /proc/PID of init",
-    ),
+    )
+    .live(Live::Proc),
     Key::new("lxc.pty.max", one!(pty_max, UINT), "1024", "how many ptys there can be"),
     Key::new(
         "lxc.rootfs.managed",
         one!(rootfs.managed, BOOL),
         "0",
         "the storage belongs to the container and is destroyed with it",
-    ),
+    )
+    .live(Live::Read),
     Key::new(
         "lxc.rootfs.mount",
         Access {
@@ -501,22 +511,28 @@ pub(super) static KEYS: &[Key] = &[
         many!(words start.after, CONTAINER),
         "database cache",
         "lxc-autostart starts it when these are ready; LXC's tools refuse a file with this key",
-    ),
-    Key::new("lxc.start.auto", one!(start.auto, BOOL), "1", "lxc-autostart starts it"),
-    Key::new("lxc.start.delay", one!(start.delay, UINT), "5", "seconds to wait after its start"),
-    Key::new("lxc.start.order", one!(start.order, INT), "-10", "low numbers start first"),
+    )
+    .live(Live::Read),
+    Key::new("lxc.start.auto", one!(start.auto, BOOL), "1", "lxc-autostart starts it")
+        .live(Live::Read),
+    Key::new("lxc.start.delay", one!(start.delay, UINT), "5", "seconds to wait after its start")
+        .live(Live::Read),
+    Key::new("lxc.start.order", one!(start.order, INT), "-10", "low numbers start first")
+        .live(Live::Read),
     Key::new(
         "lxc.start.ready",
         one!(start.ready, READINESS),
         "/usr/bin/pg_isready -q",
         "when what comes after it may start; LXC's tools refuse a file with this key",
-    ),
+    )
+    .live(Live::Read),
     Key::new(
         "lxc.sysctl",
         family!("lxc.sysctl", sysctls, ITEM, true),
         "net.ipv4.ip_forward = 1",
         "written to /proc/sys in the container",
-    ),
+    )
+    .live(Live::Sysctl),
     Key::new(
         "lxc.time.offset.boot",
         one!(time_offset.boot, DURATION),
@@ -531,7 +547,8 @@ pub(super) static KEYS: &[Key] = &[
     ),
     Key::new("lxc.tty.dir", one!(tty_dir, DEV_DIR), "lxc", "directory below /dev for the ttys"),
     Key::new("lxc.tty.max", one!(tty_max, UINT), "4", "how many /dev/ttyN there are"),
-    Key::new("lxc.uts.name", one!(uts_name, HOSTNAME), "web", "host name in the container"),
+    Key::new("lxc.uts.name", one!(uts_name, HOSTNAME), "web", "host name in the container")
+        .live(Live::HostName),
 ];
 
 /// `lxc.rootfs.backend` of LXC 2, the storage type on its own line. Not a row of the reference.
