@@ -25,7 +25,7 @@ mod openrc;
 mod parents;
 mod protocol;
 mod runtime;
-mod stuck;
 mod settings;
+mod stuck;
 mod systemd;
 mod walks;
