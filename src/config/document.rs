@@ -84,10 +84,9 @@ impl Document {
 
     fn push(&mut self, raw: Vec<u8>, key: Option<String>) {
         // A file without a line end at its end would swallow the new line.
-        if let Some(last) = self.lines.last_mut()
-            && !last.raw.ends_with(b"\n")
-        {
-            last.raw.push(b'\n');
+        match self.lines.last_mut() {
+            Some(last) if !last.raw.ends_with(b"\n") => last.raw.push(b'\n'),
+            _ => {}
         }
         self.lines.push(Line { raw, number: self.next, key });
         self.next = self.next.saturating_add(1);

@@ -280,10 +280,8 @@ impl Loaded {
 
 impl Drop for Loaded {
     fn drop(&mut self) {
-        if self.armed
-            && let Err(e) = self.remove()
-        {
-            log::debug!("{e}");
+        if self.armed {
+            self.remove().unwrap_or_else(|e| log::debug!("{e}"));
         }
     }
 }

@@ -201,20 +201,23 @@ pub fn plan(
         Kind::Selinux => selinux::plan(config),
         Kind::None => LsmPlan::default(),
     };
-    if facts.kind != Kind::AppArmor
-        && let Some(profile) = &config.apparmor.profile
-        && profile != "unconfined"
-        && profile != "unchanged"
-    {
-        plan.notes.push(format!(
-            "AppArmor is not active in this kernel: profile {profile} has no effect"
-        ));
+    match &config.apparmor.profile {
+        Some(profile)
+            if facts.kind != Kind::AppArmor
+                && profile != "unconfined"
+                && profile != "unchanged" =>
+        {
+            plan.notes.push(format!(
+                "AppArmor is not active in this kernel: profile {profile} has no effect"
+            ));
+        }
+        _ => {}
     }
-    if facts.kind != Kind::Selinux
-        && let Some(context) = &config.selinux.context
-    {
-        plan.notes
-            .push(format!("SELinux is not active in this kernel: context {context} has no effect"));
+    match &config.selinux.context {
+        Some(context) if facts.kind != Kind::Selinux => plan
+            .notes
+            .push(format!("SELinux is not active in this kernel: context {context} has no effect")),
+        _ => {}
     }
     Ok(plan)
 }

@@ -32,9 +32,9 @@ pub(super) fn check(nic: &Nic, host: &mut Rtnl) -> Result<(), Blame> {
     if nic.up && !parent.is_up() {
         return Err(blame("link")(Fault::ParentDown { name: name() }));
     }
-    if let (NetKind::Macvlan, Some(_), true) = (nic.kind, nic.hwaddr, nic.hwaddr == parent.mac)
-        && nic.device != Device::Macvlan(MacvlanMode::Passthru)
-    {
+    let same_mac = nic.hwaddr.is_some() && nic.hwaddr == parent.mac;
+    let passthru = nic.device == Device::Macvlan(MacvlanMode::Passthru);
+    if nic.kind == NetKind::Macvlan && same_mac && !passthru {
         return Err(blame("hwaddr")(Fault::MacTaken { name: name() }));
     }
     match nic.mtu {

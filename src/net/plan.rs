@@ -218,10 +218,11 @@ pub fn plan(config: &Config, container: &str) -> Result<NetPlan, NetError> {
         plan.nics.push(nic);
     }
     if shared > 0 {
-        if let Some(none) = plan.nics.iter().find(|n| n.kind == NetKind::None)
-            && shared < plan.nics.len()
-        {
-            return Err(none.fault(&["type"], Fault::NoneMixed));
+        match plan.nics.iter().find(|n| n.kind == NetKind::None) {
+            Some(none) if shared < plan.nics.len() => {
+                return Err(none.fault(&["type"], Fault::NoneMixed));
+            }
+            _ => {}
         }
         plan.nics.clear();
         plan.namespace = Namespace::Host;
@@ -589,17 +590,18 @@ fn across(nics: &[Nic]) -> Result<(), NetError> {
                     return Err(nic.fault(&[gateway.key()], fault));
                 }
             }
+            let name = nic.link.as_ref().filter(|name| !name.ends_with('+'));
             if let (Device::Phys(_), Device::Phys(_), Some(name), true) =
-                (&nic.device, &other.device, &nic.link, nic.link == other.link)
-                && !name.ends_with('+')
+                (&nic.device, &other.device, name, nic.link == other.link)
             {
                 let fault = Fault::DuplicateDevice { name: name.clone(), other: other.index };
                 return Err(nic.fault(&["link"], fault));
             }
-            if nic.link == other.link
-                && let Some((key, fault)) = excluded(nic, other)
-            {
-                return Err(nic.fault(&[key], fault));
+            match excluded(nic, other) {
+                Some((key, fault)) if nic.link == other.link => {
+                    return Err(nic.fault(&[key], fault));
+                }
+                _ => {}
             }
             let (Device::Veth(a), Device::Veth(b)) = (&nic.device, &other.device) else { continue };
             if let Some(name) = a.pair.as_ref().filter(|_| a.pair == b.pair) {

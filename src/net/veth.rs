@@ -120,10 +120,11 @@ pub(super) fn check(
         };
         check_mac(*index, name, mac, vlan.filter(|_| bridge.vlan_filtering), host)?;
     }
-    if let Some(name) = &plan.pair
-        && !becomes_free(name, host)?
-    {
-        return Err(blame("veth.pair")(Fault::NameTaken { name: name.clone() }));
+    match &plan.pair {
+        Some(name) if !becomes_free(name, host)? => {
+            return Err(blame("veth.pair")(Fault::NameTaken { name: name.clone() }));
+        }
+        _ => {}
     }
     if plan.router && nic.gateways.iter().any(|g| g.ipv6) {
         // The setting of one device alone makes the kernel forward nothing.

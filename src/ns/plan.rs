@@ -87,9 +87,7 @@ pub fn plan(config: &Config, available: &Available) -> Result<NsPlan, NsError> {
     }
 
     let offset = offset_key(config);
-    if let Some(offset) = offset
-        && !create.has(NsKind::Time)
-    {
+    if let Some(offset) = offset.filter(|_| !create.has(NsKind::Time)) {
         let key =
             if ns.share.contains_key(&NsKind::Time) { "lxc.namespace.share.time" } else { key };
         return Err(NsError::OffsetWithoutTime { key, origin: config.origin(offset).cloned() });
@@ -101,17 +99,14 @@ pub fn plan(config: &Config, available: &Available) -> Result<NsPlan, NsError> {
     }
     let shares = |kind| ns.share.contains_key(&kind);
     let kept = |kind| explicit && !create.has(kind) && !shares(kind);
-    if let Some(first) = config.idmap.first()
-        && kept(NsKind::User)
-    {
+    if let Some(first) = config.idmap.first().filter(|_| kept(NsKind::User)) {
         return Err(NsError::MapWithoutUser { key, origin: Some(first.origin.clone()) });
     }
     if kept(NsKind::Mnt) {
         return Err(NsError::HostMounts { key, origin: key_origin() });
     }
-    if kept(NsKind::Net)
-        && let Some((&index, _)) = config.net.iter().find(|(_, nic)| makes_device(nic.kind))
-    {
+    let device = config.net.iter().find(|(_, nic)| makes_device(nic.kind));
+    if let Some((&index, _)) = device.filter(|_| kept(NsKind::Net)) {
         let origin = config.origin(&format!("lxc.net.{index}.type")).cloned();
         return Err(NsError::NicWithoutNet { index, key, origin });
     }

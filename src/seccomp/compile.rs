@@ -166,9 +166,7 @@ fn collect(policy: &Policy, abis: &[Arch]) -> BTreeMap<u32, Leaf> {
             if let Some(number) = call.number(abi) {
                 add(&mut leaves, number, &tests, rule.action);
             }
-            if abi == Arch::X32
-                && let Some(number) = call.x32_special()
-            {
+            if let Some(number) = call.x32_special().filter(|_| abi == Arch::X32) {
                 // Before 5.4 the kernel took these from 64-bit callers, without the bit.
                 add(&mut leaves, number & !X32_BIT, &tests, rule.action);
             }

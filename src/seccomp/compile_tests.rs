@@ -218,9 +218,8 @@ fn a_rule_for_every_call_fits_and_jumps_far() {
     for number in 0..470 {
         let want = Call::numbered(Arch::X86_64, number).map_or(0, |_| errno(1 + number));
         assert_eq!(run(&p, X86_64, number, [0; 6]), want, "{number}");
-        if let Some(call) = Call::numbered(Arch::X86_64, number)
-            && let Some(x86) = call.number(Arch::X86)
-        {
+        let call = Call::numbered(Arch::X86_64, number);
+        if let Some(x86) = call.and_then(|call| call.number(Arch::X86)) {
             assert_eq!(run(&p, I386, x86, [0; 6]), want);
         }
     }

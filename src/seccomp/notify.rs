@@ -373,10 +373,10 @@ impl Notifier {
     fn answer(&mut self, index: usize, mut words: Vec<u64>) {
         let size = usize::from(self.sizes.response).max(seccomp::MIN_RESPONSE).div_ceil(8);
         words.resize(size, 0);
-        if let Some(Some(listener)) = self.listeners.get(index)
-            && let Err(e) = seccomp::respond(listener.as_fd(), &mut words)
-        {
-            log::debug!("answering a seccomp notification: {e}");
+        if let Some(Some(listener)) = self.listeners.get(index) {
+            if let Err(e) = seccomp::respond(listener.as_fd(), &mut words) {
+                log::debug!("answering a seccomp notification: {e}");
+            }
         }
     }
 

@@ -261,10 +261,9 @@ fn parse_v2<'a>(
             policy.warnings.push(format!("line {line}: no system call is named '{name}'"));
             continue;
         };
-        if let ArchSet::One(arch) = arches
-            && call.number(arch).is_none()
-            && (arch != Arch::X86 || call.multiplexed().is_none())
-        {
+        let exists =
+            |arch| call.number(arch).is_some() || arch == Arch::X86 && call.multiplexed().is_some();
+        if matches!(arches, ArchSet::One(arch) if !exists(arch)) {
             policy.warnings.push(format!("line {line}: '{name}' does not exist there"));
             continue;
         }

@@ -155,6 +155,38 @@ fn crates_and_unsafe_stay_at_home() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// `if let … && …` and `… && let …` need Rust 1.88, which this compiler does not say. Debian's, with
+/// which other machines' binaries are built, is older.
+fn chains(code: &str) -> bool {
+    let tied = |rest: &str| {
+        let mut depth = 0;
+        for (at, c) in rest.char_indices() {
+            match c {
+                '(' | '[' => depth += 1,
+                ')' | ']' => depth -= 1,
+                '{' if depth == 0 => return false,
+                '{' => depth += 1,
+                '}' => depth -= 1,
+                '&' if depth == 0 && rest[at..].starts_with("&& ") => return true,
+                _ => {}
+            }
+        }
+        false
+    };
+    let lets = ["if let ", "while let "];
+    code.contains("&& let ")
+        || lets.iter().any(|word| code.match_indices(word).any(|(at, _)| tied(&code[at..])))
+}
+
+#[test]
+fn the_oldest_compiler_is_enough() {
+    let chained = sources().into_iter().filter(|(_, _, text)| chains(&code(text)));
+    let chained: Vec<_> = chained.map(|(_, path, _)| path).collect();
+    assert!(chained.is_empty(), "let chains need Rust 1.88: {chained:?}");
+    assert!(chains("if let Some(x) = y\n && z {") && chains("if a && let Some(b) = c {"));
+    assert!(!chains("if let Some(x) = y.filter(|x| a && b) { c && d }"));
+}
+
 #[test]
 fn the_reader_of_imports_reads_all_shapes() {
     let text = "use crate::a::b;\nuse crate::{c::{d, e}, f, g::h as i};\nlet x = crate::j::k();\n\

@@ -107,10 +107,10 @@ impl Terminal {
         let mut typed = (!typed.is_empty()).then_some(typed);
         let how = eventually(60, "the command on a terminal", || {
             output.extend(shown.try_iter().flatten());
-            if String::from_utf8_lossy(&output).contains(marker)
-                && let Some(keys) = typed.take()
-            {
-                typing.write_all(keys).expect("typing");
+            if String::from_utf8_lossy(&output).contains(marker) {
+                if let Some(keys) = typed.take() {
+                    typing.write_all(keys).expect("typing");
+                }
             }
             child.try_wait().expect("wait")
         });

@@ -298,9 +298,8 @@ fn assign_net(
         config.net.insert(n, fresh);
         return Ok(());
     }
-    if let Some(kind) = key.needs
-        && config.net.get(&n).and_then(|net| net.kind) != Some(kind)
-    {
+    let has = config.net.get(&n).and_then(|net| net.kind);
+    if let Some(kind) = key.needs.filter(|kind| has != Some(*kind)) {
         return Err(ValueError::NeedsType { index: n, kind: kind.name() });
     }
     match config.net.get_mut(&n) {

@@ -177,9 +177,8 @@ impl Relay<'_> {
         let mut buffer = [0u8; CHUNK];
         let Ok(n) = stdstream::read(terminal.master.as_fd(), &mut buffer) else { return false };
         let bytes = buffer.get(..n).unwrap_or_default();
-        if let Some(log) = &self.log
-            && fd::write_all(log.as_fd(), bytes).is_err()
-        {
+        let failed = |log: &OwnedFd| fd::write_all(log.as_fd(), bytes).is_err();
+        if self.log.as_ref().is_some_and(failed) {
             log::debug!("the terminal's log cannot be written any more");
             self.log = None;
         }

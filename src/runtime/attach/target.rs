@@ -27,10 +27,10 @@ const MAX_FILE: usize = 1 << 20;
 /// # Errors
 /// The container is not running, or its monitor does not answer.
 pub fn hold(client: &Client) -> Result<Target, AttachError> {
-    if let Some(pidfd) = client.init_pidfd()?
-        && let Some(pid) = nsfile::pid_of_pidfd(pidfd.as_fd())
-    {
-        return Ok(Target::open(pid, Some(pidfd))?);
+    if let Some(pidfd) = client.init_pidfd()? {
+        if let Some(pid) = nsfile::pid_of_pidfd(pidfd.as_fd()) {
+            return Ok(Target::open(pid, Some(pidfd))?);
+        }
     }
     // FALLBACK(<5.3), and monitors of LXC before 4.0: no pidfd.
     Ok(Target::open(client.init_pid()?, None)?)

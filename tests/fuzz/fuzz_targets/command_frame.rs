@@ -93,9 +93,8 @@ fn as_reply(bytes: &[u8]) {
         let again = info.encode_fd("freezer", CGROUP_FD_BYTES);
         assert_eq!(CgroupInfo::decode_fd(&again), Some(info));
     }
-    if let Some((info, count)) = CgroupInfo::decode_ctx(data)
-        && count <= CGROUP_CTX_FDS
-    {
+    let decoded = CgroupInfo::decode_ctx(data);
+    if let Some((info, count)) = decoded.filter(|(_, count)| *count <= CGROUP_CTX_FDS) {
         let again = info.encode_ctx(count, CGROUP_CTX_BYTES);
         assert_eq!(CgroupInfo::decode_ctx(&again), Some((info, count)));
     }

@@ -122,13 +122,16 @@ fn expected(policy: &Policy, abis: &[Arch], number: u32, args: [u64; 6]) -> Acti
                     return rule.action;
                 }
             }
-            if let Some(way) = call.multiplexed()
-                && abi == Arch::X86
-                && rule.conditions.is_empty()
-                && way.call == number
-                && args[0] as u32 & way.mask == way.first
-            {
-                return rule.action;
+            match call.multiplexed() {
+                Some(way)
+                    if abi == Arch::X86
+                        && rule.conditions.is_empty()
+                        && way.call == number
+                        && args[0] as u32 & way.mask == way.first =>
+                {
+                    return rule.action;
+                }
+                _ => {}
             }
         }
     }
