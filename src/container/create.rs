@@ -138,6 +138,9 @@ impl Explain for CreateError {
 
     fn hint(&self) -> Option<String> {
         match self {
+            Self::Make(_, e) if e.is(errno::ENOSYS) => {
+                Some("to work on an image needs Linux 5.2; use -B dir".into())
+            }
             Self::Exists => Some("lxc-destroy removes it, lxc-ls lists what there is".into()),
             Self::Lock(e) => e.hint(),
             Self::Config(e) => e.hint(),

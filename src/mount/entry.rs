@@ -8,7 +8,7 @@ use crate::sys::error::Result as SysResult;
 use crate::sys::fd::{self as sysfd, OpenFlags};
 use crate::sys::mount::{self as sysmount, Reach, Source};
 use crate::sys::path::{Lookup, Root};
-use crate::sys::{SysError, errno};
+use crate::sys::{SysError, errno, probe};
 use crate::util::blame::Origin;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -191,23 +191,8 @@ pub fn apply_idmaps(
     trees: &[Option<OwnedFd>],
     container: Option<BorrowedFd<'_>>,
 ) -> Result<Vec<bool>, MountError> {
-    let root = plan.root.as_ref().filter(|root| root.options.idmap.is_some());
-    let root = root.map(|root| Mapped {
-        what: root.source.to_string(),
-        from: root.options.idmap.as_ref(),
-        reach: Reach::Tree,
-        optional: false,
-        origin: root.origin.as_ref(),
-    });
-    let entries = plan.idmapped().map(|entry| Mapped {
-        what: entry.source.display().to_string(),
-        from: entry.options.idmap.as_ref(),
-        reach: entry.options.bind.unwrap_or(Reach::One),
-        optional: entry.options.optional,
-        origin: Some(&entry.origin),
-    });
     let mut usable = Vec::with_capacity(trees.len());
-    for (mapped, tree) in root.into_iter().chain(entries).zip(trees) {
+    for (mapped, tree) in all_mapped(plan).into_iter().zip(trees) {
         let done = match tree {
             Some(tree) => mapped.apply(tree.as_fd(), container),
             None => {
@@ -228,6 +213,41 @@ pub fn apply_idmaps(
         }
     }
     Ok(usable)
+}
+
+/// Asks the kernel whether it can map the ids of mounts, if the plan has such that are not
+/// optional. Called before anything is made.
+pub fn ask_idmaps(plan: &MountPlan) -> Result<(), MountError> {
+    // FALLBACK(<5.12): there is none.
+    match all_mapped(plan).into_iter().find(|mapped| !mapped.optional) {
+        Some(Mapped { what, origin, .. })
+            if probe::call("mount_setattr") == Some(errno::ENOSYS) =>
+        {
+            let source = SysError::new("mount_setattr", "", errno::ENOSYS);
+            Err(MountError::IdMap { what, origin: origin.cloned(), source })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The root file system first.
+fn all_mapped(plan: &MountPlan) -> Vec<Mapped<'_>> {
+    let root = plan.root.as_ref().filter(|root| root.options.idmap.is_some());
+    let root = root.map(|root| Mapped {
+        what: root.source.to_string(),
+        from: root.options.idmap.as_ref(),
+        reach: Reach::Tree,
+        optional: false,
+        origin: root.origin.as_ref(),
+    });
+    let entries = plan.idmapped().map(|entry| Mapped {
+        what: entry.source.display().to_string(),
+        from: entry.options.idmap.as_ref(),
+        reach: entry.options.bind.unwrap_or(Reach::One),
+        optional: entry.options.optional,
+        origin: Some(&entry.origin),
+    });
+    root.into_iter().chain(entries).collect()
 }
 
 /// One thing to map.

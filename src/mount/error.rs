@@ -265,7 +265,7 @@ impl Explain for MountError {
                     .to_owned()
             }
             Self::Entry { source, .. }
-                if (source.call, number) == ("mount_setattr", errno::EPERM) =>
+                if matches!(source.call, "mount_setattr" | "mount") && number == errno::EPERM =>
             {
                 "a user namespace may not loosen what the host has mounted, nor change its access \
                  times: remove noatime, strictatime, rw, dev, suid or exec"

@@ -222,7 +222,9 @@ fn plan_mounts(config: &Config, request: &Request) -> Result<mount::MountPlan, F
             failure
         })?,
     };
-    mount::plan::plan(config, &inputs).during(Step::Plan)
+    let plan = mount::plan::plan(config, &inputs).during(Step::Plan)?;
+    mount::ask_idmaps(&plan).during(Step::Plan)?;
+    Ok(plan)
 }
 
 /// The directories of the root file system as far as there are any before it is mounted, the

@@ -3,8 +3,6 @@
 
 use crate::machine::{BINARY, Machine, libraries, run};
 
-const MOUNT_API: [&str; 5] = ["fsopen", "fsmount", "move_mount", "open_tree", "mount_setattr"];
-
 /// Start, look, enter, freeze, stop; with everything that has a fallback in it.
 fn lives(missing: &[&str]) {
     let m = Machine::without(missing);
@@ -66,7 +64,7 @@ fn life_without_clone3() {
 
 #[test]
 fn life_without_pidfds() {
-    lives(&["pidfd_open", "pidfd_send_signal"]);
+    lives(&["pidfd"]);
 }
 
 #[test]
@@ -76,13 +74,11 @@ fn life_without_close_range() {
 
 #[test]
 fn life_without_the_new_mount_calls() {
-    lives(&MOUNT_API);
+    lives(&["mount-api"]);
     lives(&["mount_setattr"]);
 }
 
 #[test]
-fn life_without_any_of_them() {
-    let mut all = vec!["openat2", "clone3", "pidfd_open", "pidfd_send_signal", "close_range"];
-    all.extend(MOUNT_API);
-    lives(&all);
+fn life_on_linux_4_9() {
+    lives(&["4.9"]);
 }

@@ -7,6 +7,7 @@
 #[path = "missing.rs"]
 mod missing;
 
+use missing::Missing;
 use std::cell::RefCell;
 use std::ffi::OsStr;
 use std::fmt::Write as _;
@@ -61,7 +62,7 @@ pub struct Machine {
     tag: String,
     containers: RefCell<Vec<String>>,
     /// System calls that the tools do not have here.
-    missing: Vec<i64>,
+    missing: Vec<Missing>,
 }
 
 /// Makes the namespaces usable: private mounts, own sysfs, cgroups bound back, lo up. Prints one
@@ -84,8 +85,8 @@ read -r _ || true
 "#;
 
 impl Machine {
-    /// A fresh machine. Needs root. `LXCBOX_TEST_ENOSYS=openat2,clone3` runs every test as on a
-    /// kernel without these system calls.
+    /// A fresh machine. Needs root. `LXCBOX_TEST_ENOSYS=openat2,clone3` (or `4.9`, see
+    /// `missing.rs`) runs every test as on a kernel without these system calls.
     pub fn new() -> Self {
         let missing = std::env::var("LXCBOX_TEST_ENOSYS").unwrap_or_default();
         Self::without(&missing.split(',').filter(|name| !name.is_empty()).collect::<Vec<_>>())
@@ -93,7 +94,7 @@ impl Machine {
 
     /// A fresh machine whose kernel, for everything that is run there, lacks these system calls.
     pub fn without(missing: &[&str]) -> Self {
-        let missing = missing.iter().map(|name| missing::number(name)).collect();
+        let missing = missing.iter().flat_map(|name| missing::numbers(name)).collect();
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let tag = format!("lt{:x}x{number:x}", std::process::id());
         let base =
@@ -120,6 +121,11 @@ impl Machine {
         self.dir.join("lxc")
     }
 
+    /// True on a kernel that lacks this system call.
+    pub fn lacks(&self, name: &str) -> bool {
+        missing::numbers(name).iter().any(|call| call.is_in(&self.missing))
+    }
+
     /// A process in the machine's namespaces.
     pub fn holder_pid(&self) -> u32 {
         self.holder.id()
@@ -137,10 +143,14 @@ impl Machine {
 
     /// A command that will run in the machine.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let program = program.as_ref();
         let mut command = Command::new("nsenter");
         command.args(["-t", &self.holder.id().to_string(), "-m", "-n", "--"]).arg(program);
         command.env_remove("LXC_LOG_LEVEL").stdin(Stdio::null());
-        missing::forbid(&mut command, &self.missing);
+        // Debian's attach does without pidfds on no kernel.
+        if !program.to_string_lossy().starts_with("/usr/bin/lxc-") {
+            missing::forbid(&mut command, &self.missing);
+        }
         command
     }
 
@@ -158,8 +168,9 @@ impl Machine {
 
     /// Takes system calls from a command that has not been run yet.
     pub fn forbid(command: &mut Command, missing: &[&str]) {
-        let numbers: Vec<i64> = missing.iter().map(|name| missing::number(name)).collect();
-        missing::forbid(command, &numbers);
+        let missing: Vec<Missing> =
+            missing.iter().flat_map(|name| missing::numbers(name)).collect();
+        missing::forbid(command, &missing);
     }
 
     /// A shell script in the machine.
@@ -206,6 +217,10 @@ impl Machine {
         config.push_str(lines);
         if !config.ends_with('\n') {
             config.push('\n');
+        }
+        if !self.missing.is_empty() {
+            // What is missing is so by a filter, below which no other would be loaded.
+            config.push_str("lxc.seccomp.allow_nesting = 1\n");
         }
         fs::write(self.config(&name), config).expect("config");
         name

@@ -7,40 +7,90 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-/// The number of a system call that the tools have a fallback for.
+/// System calls that came together, by a name for them; `4.9` has everything that came after it.
+const GROUPS: [(&str, &[&str]); 3] = [
+    ("pidfd", &["pidfd_open", "pidfd_send_signal", "pidfd_getfd"]),
+    ("mount-api", &["fsopen", "fsconfig", "fsmount", "fspick", "move_mount", "open_tree"]),
+    ("4.9", &["statx", "rseq", AFTER_4_9]),
+];
+
+/// Since 5.1 a new system call has the same number everywhere, and this was the first.
+const AFTER_4_9: &str = "all after 5.0";
+
+/// Numbers of system calls: of one, or of one and all above it.
+#[derive(Clone, Copy)]
+pub struct Missing {
+    number: u32,
+    and_above: bool,
+}
+
+impl Missing {
+    /// True if it is one of these.
+    pub fn is_in(&self, list: &[Self]) -> bool {
+        list.iter()
+            .any(|one| one.number == self.number || one.and_above && one.number < self.number)
+    }
+}
+
+/// The system calls of a name or of a group's name.
 #[track_caller]
-pub fn number(name: &str) -> i64 {
+pub fn numbers(name: &str) -> Vec<Missing> {
+    if let Some((_, names)) = GROUPS.iter().find(|(group, _)| *group == name) {
+        return names.iter().flat_map(|name| numbers(name)).collect();
+    }
     let number = match name {
         "openat2" => libc::SYS_openat2,
         "clone3" => libc::SYS_clone3,
         "pidfd_open" => libc::SYS_pidfd_open,
-        "pidfd_send_signal" => libc::SYS_pidfd_send_signal,
+        "pidfd_send_signal" | AFTER_4_9 => libc::SYS_pidfd_send_signal,
+        "pidfd_getfd" => libc::SYS_pidfd_getfd,
         "close_range" => libc::SYS_close_range,
         "fsopen" => libc::SYS_fsopen,
+        "fsconfig" => libc::SYS_fsconfig,
         "fsmount" => libc::SYS_fsmount,
+        "fspick" => libc::SYS_fspick,
         "move_mount" => libc::SYS_move_mount,
         "open_tree" => libc::SYS_open_tree,
         "mount_setattr" => libc::SYS_mount_setattr,
+        "epoll_pwait2" => libc::SYS_epoll_pwait2,
+        "statx" => libc::SYS_statx,
+        "rseq" => libc::SYS_rseq,
         _ => panic!("no system call {name:?} in this list"),
     };
-    #[allow(clippy::useless_conversion, reason = "c_long is narrower on 32-bit machines")]
-    i64::from(number)
+    vec![Missing { number: number as u32, and_above: name == AFTER_4_9 }]
 }
 
-/// Makes `command` run without the system calls of these numbers.
-pub fn forbid(command: &mut Command, numbers: &[i64]) {
-    if numbers.is_empty() {
+/// What the kernel calls the machine that the numbers are of (linux/audit.h).
+const AUDIT_ARCH: u32 = if cfg!(target_arch = "x86_64") {
+    0xc000_003e
+} else if cfg!(target_arch = "aarch64") {
+    0xc000_00b7
+} else {
+    0x4000_0028
+};
+
+/// Makes `command` run without these system calls. Programs of the machine's other kind (32 bits)
+/// have other numbers and keep all.
+pub fn forbid(command: &mut Command, missing: &[Missing]) {
+    if missing.is_empty() {
         return;
     }
     let op = |code: u32, jt: u8, jf: u8, k: u32| libc::sock_filter { code: code as u16, jt, jf, k };
-    // The number is the first word of what a filter sees.
-    let mut program = vec![op(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0)];
-    for number in numbers {
-        program.push(op(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, *number as u32));
-        let answer = libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
-        program.push(op(libc::BPF_RET | libc::BPF_K, 0, 0, answer));
+    let load = |at: u32| op(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, at);
+    let answer = |what: u32| op(libc::BPF_RET | libc::BPF_K, 0, 0, what);
+    // A filter sees the number first, then the machine's kind.
+    let mut program = vec![
+        load(4),
+        op(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 1, 0, AUDIT_ARCH),
+        answer(libc::SECCOMP_RET_ALLOW),
+        load(0),
+    ];
+    for Missing { number, and_above } in missing {
+        let test = if *and_above { libc::BPF_JGE } else { libc::BPF_JEQ };
+        program.push(op(libc::BPF_JMP | test | libc::BPF_K, 0, 1, *number));
+        program.push(answer(libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32));
     }
-    program.push(op(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW));
+    program.push(answer(libc::SECCOMP_RET_ALLOW));
     let install = move || {
         let filter =
             libc::sock_fprog { len: program.len() as u16, filter: program.as_ptr().cast_mut() };

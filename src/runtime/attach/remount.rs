@@ -3,9 +3,9 @@
 
 use crate::config::NsKind;
 use crate::sys::error::Result as SysResult;
-use crate::sys::mount::{self, FsContext, Source};
+use crate::sys::mount::{self, FsContext};
 use crate::sys::path::Root;
-use crate::sys::{errno, ns};
+use crate::sys::{errno, ns, probe};
 use std::os::fd::AsFd;
 use std::path::Path;
 
@@ -23,14 +23,14 @@ pub(super) fn proc_and_sys() -> SysResult<()> {
             Err(e) if !e.is(errno::EINVAL) => return Err(e),
             _ => {}
         }
-        let target = Root::open(Path::new(path))?;
         match FsContext::open(fs_type) {
-            Ok(fs) => mount::attach(fs.mount(0)?.as_fd(), target.fd())?,
-            // FALLBACK(<5.2): no fsopen.
-            Err(e) if e.is(errno::ENOSYS) => {
-                let source = Source::Text(Path::new(fs_type));
-                mount::mount_on(&source, target.fd(), fs_type, 0, "")?;
+            Ok(fs) => {
+                let target = Root::open(Path::new(path))?;
+                mount::attach(fs.mount(0)?.as_fd(), target.fd())?;
             }
+            // FALLBACK(<5.2): no fsopen. By its path: /proc/self/fd is gone, and these mounts are
+            // copies of the caller's own.
+            Err(e) if e.is(errno::ENOSYS) => probe::mount(fs_type, path, "")?,
             Err(e) => return Err(e),
         }
     }
