@@ -32,10 +32,27 @@ pub(super) fn of_user_namespace(host: &Host, uid: u32, error: &SysError) -> Verd
             "AppArmor: kernel.apparmor_restrict_unprivileged_userns = 1",
             &keep("kernel.apparmor_restrict_unprivileged_userns=0"),
         ),
+        // What security modules answer; the kernel itself and filters say EPERM.
+        errno::EACCES if label(host).is_some() => {
+            Verdict::blocked(label(host).unwrap_or_default(), "")
+        }
         _ if is_filtered(host) => blocked("a seccomp filter of this process", ""),
         _ if is_in_chroot(host) => blocked("a chroot: from one no user namespace can be made", ""),
         _ => Verdict::new(State::Blocked, error.to_string()),
     }
+}
+
+/// The security module's profile of this process, if that is one which may refuse anything.
+fn label(host: &Host) -> Option<String> {
+    let (module, text) = match host.read("proc/self/attr/apparmor/current") {
+        Some(text) => ("AppArmor: profile ", text),
+        None if host.read("sys/fs/selinux/enforce").is_some() => {
+            ("SELinux: ", host.read("proc/self/attr/current")?)
+        }
+        None => ("AppArmor: profile ", host.read("proc/self/attr/current")?),
+    };
+    let name = text.trim_end_matches(['\0', '\n']);
+    (!name.is_empty() && name != "unconfined").then(|| format!("{module}{name}"))
 }
 
 /// A command that sets a sysctl now and at every boot.

@@ -227,7 +227,19 @@ fn a_refused_user_namespace_has_a_culprit() {
     const CLONE: &str = "proc/sys/kernel/unprivileged_userns_clone";
     const APPARMOR: &str = "proc/sys/kernel/apparmor_restrict_unprivileged_userns";
     type Case = (&'static [(&'static str, &'static str)], i32, &'static str, &'static str);
-    let cases: [Case; 6] = [
+    let cases: [Case; 8] = [
+        (
+            &[(APPARMOR, "0\n"), ("proc/self/attr/apparmor/current", "box//inner (enforce)\n")],
+            errno::EACCES,
+            "AppArmor: profile box//inner (enforce)",
+            "",
+        ),
+        (
+            &[("sys/fs/selinux/enforce", "1"), ("proc/self/attr/current", "u:r:t:s0\0")],
+            errno::EACCES,
+            "SELinux: u:r:t:s0",
+            "",
+        ),
         (
             &[(LIMIT, "0\n")],
             errno::ENOSPC,
