@@ -72,7 +72,7 @@ pub(super) fn same_slave(pty: &OwnedFd, index: u32) -> Result<OwnedFd, SysError>
     if fd::identity(found.as_fd())? == fd::identity(pty.as_fd())? {
         Ok(found)
     } else {
-        let what = format_args!("\"{name}\" is not the console's");
+        let what = format!("\"{name}\" is not the console's");
         Err(SysError::new("open", what, errno::EXDEV))
     }
 }
