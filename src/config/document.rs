@@ -175,9 +175,8 @@ impl Loaded {
         let mut changed = self.clone();
         let found = changed.find(key, None)?;
         let holder = |line: &&mut Line| line.key.as_deref() == Some(&found.canonical);
-        if found.is("lxc.net.N.type")
-            && let ([value], Some(line)) = (values, changed.document.lines.iter_mut().find(holder))
-        {
+        let line = changed.document.lines.iter_mut().find(holder);
+        if let ([value], Some(line)) = (values, line.filter(|_| found.is("lxc.net.N.type"))) {
             // To set a type is to begin anew; here the lines below have to fit the new one.
             line.raw = write_line(&found.canonical, value)?;
             let file = changed.document.file();

@@ -42,13 +42,13 @@ pub fn add(container: &Container, device: &Path, inside: &Path) -> Result<(), Li
     let making = |source| failed("making", inside, source);
     // Where the container has a user namespace we could not give it another name afterwards.
     let direct = running.owner.is_some();
-    if let Some((at, name)) = running.place(inside)?
-        && let Some(old) = present(&at, name, inside)?
-    {
-        rule(&old, true)
-            .ok_or_else(|| unfit(inside, "is there in the container, and no device"))?;
-        if direct {
-            at.unlink(name).map_err(making)?;
+    if let Some((at, name)) = running.place(inside)? {
+        if let Some(old) = present(&at, name, inside)? {
+            rule(&old, true)
+                .ok_or_else(|| unfit(inside, "is there in the container, and no device"))?;
+            if direct {
+                at.unlink(name).map_err(making)?;
+            }
         }
     }
     let fresh = match direct {
