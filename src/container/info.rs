@@ -74,9 +74,9 @@ pub fn identify(address: &str) -> Option<(PathBuf, String)> {
     Some((client.lxcpath().ok()?, client.name().ok()?))
 }
 
-/// The names of the active containers of a path.
-pub fn active(lxcpath: &Path) -> Result<Vec<String>, SysError> {
-    super::list::active(lxcpath, identify)
+/// The names of the active containers of a path, of which these are `defined`.
+pub fn active(lxcpath: &Path, defined: &[String]) -> Result<Vec<String>, SysError> {
+    super::list::active(lxcpath, defined, identify)
 }
 
 /// Looks up figures of containers; keeps what is the same for all of them.

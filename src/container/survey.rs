@@ -231,12 +231,14 @@ pub fn survey(lxcpath: &Path, scope: &Scope, wanted: Wanted) -> Result<Vec<Found
 /// The names to look at, and which of them have a monitor.
 fn names(lxcpath: &Path, scope: &Scope) -> Result<(BTreeSet<String>, BTreeSet<String>), SysError> {
     // A stopped system (a rootfs that is looked into) has no table of sockets.
-    let active: BTreeSet<String> = info::active(lxcpath).unwrap_or_default().into_iter().collect();
+    let defined = super::list::defined(lxcpath)?;
+    let active = info::active(lxcpath, &defined).unwrap_or_default();
+    let active: BTreeSet<String> = active.into_iter().collect();
     if scope.only_active {
         return Ok((active.clone(), active));
     }
     let mut all = active.clone();
-    all.extend(super::list::defined(lxcpath)?);
+    all.extend(defined);
     Ok((all, active))
 }
 

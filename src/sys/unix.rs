@@ -113,6 +113,15 @@ pub fn connect_abstract(name: &[u8], deadline: Option<Instant>) -> Result<OwnedF
     }
 }
 
+/// True if somebody listens on an abstract name. Connects to find out.
+pub fn is_listening(name: &[u8]) -> bool {
+    match connect_abstract(name, Some(Instant::now())) {
+        Ok(_) => true,
+        // So many others wait that there is no room.
+        Err(e) => e.is(libc::EAGAIN),
+    }
+}
+
 /// Connects to a socket file, of stream type.
 pub fn connect_path(kind: Kind, path: &std::path::Path) -> Result<OwnedFd> {
     let fd = rustix::net::socket_with(AddressFamily::UNIX, kind.raw(), SocketFlags::CLOEXEC, None)

@@ -23,7 +23,7 @@ pub fn survey(lxcpath: &Path) -> Result<Vec<Candidate>, SysError> {
     // Not there is no success here: whoever calls us expects containers.
     crate::sys::dirs::names(lxcpath)?;
     let names = list::defined(lxcpath)?;
-    let active: BTreeSet<String> = info::active(lxcpath)?.into_iter().collect();
+    let active: BTreeSet<String> = info::active(lxcpath, &names)?.into_iter().collect();
     let mut all = Vec::with_capacity(names.len());
     for name in names {
         let Ok(container) = Container::new(lxcpath.to_owned(), &name) else { continue };

@@ -7,7 +7,7 @@
 
 use super::Container;
 use crate::sys::unix::{self, Creds};
-use crate::sys::{errno, event};
+use crate::sys::{errno, event, fd, procfs};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// Decides about peers. Learns the monitor's own pid namespace when first asked, which is after
@@ -101,14 +101,47 @@ fn inside(peer: Creds, own: Own, container: &dyn Container) -> bool {
         Ok(found) => found != (own.pid_ns, own.cgroup_ns) || container.holds(peer.pid),
         // A user's monitor may not look at root's processes. Real root is not in a user's
         // container: no user can map it.
-        Err(e) if e.is(errno::EACCES) => peer.uid != 0 || own.creds.uid == 0,
+        Err(e) if e.is(errno::EACCES) => {
+            peer.uid != 0 || own.creds.uid == 0 && !from_above(peer.pid)
+        }
         Err(_) => true,
     }
+}
+
+/// True for a process of the host's that has come into our user namespace (lxc-ls --nesting): our
+/// root may not look at it, and it is in our pid namespace, and in a cgroup above the root of our
+/// cgroup namespace. To be one or the other, a program that our root may not read would do, or a
+/// shared pid namespace; but out of the cgroup namespace only the host can put a process, for the
+/// cgroups above are not ours to write.
+fn from_above(pid: i32) -> bool {
+    let read = |file: &str| fd::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
+    is_from_above(&read("status"), &read("cgroup"))
+}
+
+fn is_from_above(status: &str, cgroup: &str) -> bool {
+    // One number for each pid namespace from ours on down.
+    let numbers = procfs::status_field(status, "NSpid").unwrap_or_default();
+    let above = |line: &str| {
+        let path = line.splitn(3, ':').nth(2);
+        path.is_some_and(|path| path == "/.." || path.starts_with("/../"))
+    };
+    numbers.split_whitespace().count() == 1 && cgroup.lines().any(above)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_the_host_puts_a_process_above() {
+        let (ours, below) = ("Name:\tx\nNSpid:\t12\n", "NSpid:\t12\t1\n");
+        let host = "9:name=systemd:/../../user.slice\n0::/..\n";
+        assert!(is_from_above(ours, host) && is_from_above(ours, "0::/../lxc.payload.x\n"));
+        assert!(!is_from_above(below, host) && !is_from_above("", host));
+        for inside in ["", "0::/\n", "0::/..x\n", "9:cpu:/a/..\n0::/a/../..\n", "1:a:/x:/..\n"] {
+            assert!(!is_from_above(ours, inside), "{inside}");
+        }
+    }
 
     #[test]
     fn root_and_same_user_only() {
