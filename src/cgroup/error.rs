@@ -323,7 +323,8 @@ impl Explain for CgroupError {
                 path.display()
             ),
             Self::Setting { key, .. } if errno == EPERM && key.contains(".devices.") => {
-                "the cgroup that this host runs in may not use that device itself".into()
+                "the cgroup that this host runs in may not use that device itself; below a user \
+                 namespace there are no rules: lxc.include = /usr/share/lxc/config/userns.conf".into()
             }
             Self::Setting { .. } if errno == ENOENT => {
                 "the kernel has no such file in that controller: see `ls` of the cgroup's directory".into()

@@ -20,6 +20,7 @@ mod hostile;
 mod lifecycle;
 mod lxcnet;
 mod machine;
+mod nested;
 mod net;
 mod openrc;
 mod parents;
