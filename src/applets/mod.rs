@@ -48,6 +48,7 @@ applets! {
     start
     stop
     unfreeze
+    update_config
     wait
 }
 

@@ -318,9 +318,9 @@ impl Loaded {
         Ok(())
     }
 
-    /// Replaces `path` by the text: a new file beside it, mode 0640, synced, then renamed over
-    /// it. A crash leaves the old file or the new one. The owner of the old file stays; the
-    /// user's own symbolic link is followed.
+    /// Replaces `path` by the text: a new file beside it, synced, then renamed over it. A crash
+    /// leaves the old file or the new one. Owner and mode of the old file stay, a new one has 0640;
+    /// the user's own symbolic link is followed.
     ///
     /// # Errors
     /// What the system says; the old file is untouched then.
@@ -330,7 +330,8 @@ impl Loaded {
     }
 }
 
-fn replace(path: &Path, bytes: &[u8]) -> SysResult<()> {
+/// [`Loaded::save`] for text that is at hand.
+pub(super) fn replace(path: &Path, bytes: &[u8]) -> SysResult<()> {
     // A link that somebody else made in a directory of theirs is replaced, not followed.
     let own_link = fs::symlink_metadata(path)
         .is_ok_and(|meta| meta.is_symlink() && meta.uid() == crate::sys::cred::euid());
@@ -351,6 +352,7 @@ fn write_fresh(target: &Path, fresh: &Path, bytes: &[u8]) -> SysResult<()> {
     // The directory may belong to the container's root: nothing that is there already is written
     // to (create_new is O_EXCL, which does not follow a link either).
     let create = || fs::OpenOptions::new().write(true).create_new(true).mode(0o640).open(fresh);
+    let old = fs::metadata(target).ok();
     let mut file = match create() {
         Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {
             fs::remove_file(fresh).at("unlink", operand)?;
@@ -360,14 +362,15 @@ fn write_fresh(target: &Path, fresh: &Path, bytes: &[u8]) -> SysResult<()> {
     }
     .at("open", operand)?;
     file.write_all(bytes).at("write", operand)?;
-    if let Ok(old) = fs::metadata(target) {
+    if let Some(old) = &old {
         let new = file.metadata().at("fstat", operand)?;
         if (old.uid(), old.gid()) != (new.uid(), new.gid()) {
             std::os::unix::fs::fchown(&file, Some(old.uid()), Some(old.gid()))
                 .at("fchown", operand)?;
         }
     }
-    file.set_permissions(fs::Permissions::from_mode(0o640)).at("fchmod", operand)?;
+    let mode = old.map_or(0o640, |old| old.mode() & 0o777);
+    file.set_permissions(fs::Permissions::from_mode(mode)).at("fchmod", operand)?;
     file.sync_all().at("fsync", operand)?;
     fs::rename(fresh, target).at("rename", || format!("{fresh:?}, {target:?}"))?;
     // The rename itself must survive a crash too; a directory that cannot be synced

@@ -13,10 +13,12 @@ pub mod keys;
 mod load;
 mod network;
 pub mod path;
+mod update;
 pub mod value;
 
 pub use error::ConfigError;
 pub use network::*;
+pub use update::{update, update_file};
 
 pub use crate::util::blame::{Explain, Origin, Sourced};
 pub use crate::util::captab::Cap;

@@ -440,6 +440,15 @@ pub const DIFFERENCES: &[Expected] = &[
         "*",
         "a device's path is good here as it is in the configuration",
     ),
+    row(
+        "update-config",
+        "* --config=plain; * => * | * -c limits; * => stdout",
+        "*",
+        "*",
+        "only keys are rewritten, not words in prose; and lxc.limit.NAME and the addresses of a \
+         numbered network too, which LXC's script forgets",
+    ),
+    row("update-config", "* -c old extra => *", "*", "*", "a word too many is an error"),
 ];
 
 /// The number of the entry that explains a difference.

@@ -116,4 +116,50 @@ pub const SCENES: &[Scene] = &[
         ],
         ..NOTHING
     },
+    Scene {
+        name: "update-config",
+        containers: &[EMPTY],
+        setup: OLD_FILES,
+        lines: &[
+            "cd /var/lib/lxc; lxc-update-config -c old && cat old && cat old.backup",
+            "cd /var/lib/lxc; lxc-update-config -c old && cat old",
+            "cd /var/lib/lxc; lxc-update-config --config net; cat net; ls -A",
+            "cd /var/lib/lxc; lxc-update-config --config=plain; cat plain; cmp plain plain.backup",
+            "cd /var/lib/lxc; lxc-update-config -c limits; cat limits",
+            "cd /var/lib/lxc; lxc-update-config -c overlay; cat overlay",
+            "cd /var/lib/lxc; stat -c '%a %n' private; lxc-update-config -c private; stat -c '%a %n' private*",
+            "lxc-update-config -c /var/lib/lxc/missing",
+            "lxc-update-config -c /var/lib/lxc",
+            "lxc-update-config -c",
+            "lxc-update-config -x",
+            "lxc-update-config /var/lib/lxc/old",
+            "cd /var/lib/lxc; lxc-update-config -c old extra",
+            "lxc-update-config | tail -1",
+            "lxc-update-config -h | tail -1",
+            "lxc-update-config --help | tail -1",
+        ],
+        ..NOTHING
+    },
 ];
+
+/// Files with keys of LXC 1 and 2.
+const OLD_FILES: &str = r"cd /var/lib/lxc
+printf '%s\n' '# a comment' 'lxc.rootfs = /var/lib/lxc/a/rootfs' '  lxc.utsname=a   ' \
+    '#lxc.utsname = b' '# lxc.tty = 4' 'lxc.tty=4' 'lxc.pts   = 1024' 'lxc.devttydir =' \
+    'lxc.id_map = u 0 100000 65536' 'lxc.aa_profile = unconfined' 'lxc.aa_allow_incomplete = 1' \
+    'lxc.se_context = x' 'lxc.seccomp = /p' 'lxc.mount = /etc/fstab' \
+    'lxc.mount.entry = proc proc proc 0 0' 'lxc.console = none' 'lxc.console.logfile = /x' \
+    'lxc.haltsignal = SIGPWR' 'lxc.rebootsignal = 2' 'lxc.stopsignal = 9' 'lxc.syslog = daemon' \
+    'lxc.loglevel = 3' 'lxc.logfile = /var/x' 'lxc.init_cmd = /sbin/init' 'lxc.init_uid = 0' \
+    'lxc.init_gid = 0' 'lxc.pivotdir = lxc_putold' 'lxc.kmsg = 0' 'lxc.start.auto = 1' \
+    'lxc.cgroup.memory.limit_in_bytes = 1G' 'lxc.rootfs.mount = /mnt' >old
+printf '%s\n' 'lxc.network.type = veth' 'lxc.network.link = lxcbr0' \
+    'lxc.network.ipv4 = 10.0.3.2/24' 'lxc.network.ipv4.gateway = auto' \
+    'lxc.network.hwaddr = 00:16:3e:00:00:01' '#lxc.network.mtu = 1500' \
+    'lxc.network.type = empty' 'lxc.network.ipv6 = fd00::1/64' 'lxc.network.3.type = veth' \
+    'lxc.network.3.link = br3' 'lxc.network = ' >net
+printf '%s\n' 'lxc.uts.name = x' 'lxc.net.0.type = empty' '# lxc.tty in prose' >plain
+printf '%s\n' 'lxc.limit.nofile = 5' 'lxc.network.7.ipv4 = 10.0.0.1/8' >limits
+printf '%s\n' 'lxc.rootfs = /a:/b' 'lxc.rootfs.backend = overlay' >overlay
+cp old private; chmod 600 private
+";

@@ -510,9 +510,7 @@ pub fn scene(scene: &Scene, print: bool) -> Vec<Difference> {
     m.sh(&format!("mkdir -p /var/lib/lxc; mount --bind {lxcpath} /var/lib/lxc")).ok();
     let bin = m.dir.join("bin");
     fs::create_dir_all(&bin).unwrap();
-    for tool in TOOLS {
-        std::os::unix::fs::symlink(BINARY, bin.join(format!("lxc-{tool}"))).unwrap();
-    }
+    m.sh(&format!("{BINARY} --install {}", bin.display())).ok();
     let mut lines: Vec<String> = scene.lines.iter().map(|line| (*line).to_string()).collect();
     for tool in TOOLS {
         let full = format!("lxc-{tool}");

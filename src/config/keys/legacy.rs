@@ -57,11 +57,23 @@ pub(super) fn find(config: &Config, name: &str) -> Result<Found, Option<ValueErr
         let found = find_current(name).ok_or(None)?;
         Ok(Found { old: true, ..found })
     };
-    if let Some(rest) = name.strip_prefix("lxc.network.") {
-        return current(&network(config, rest)?);
-    }
     if name == table::ROOTFS_BACKEND.name {
         return Ok(single(name, false));
+    }
+    match today(name, config.net.keys().next_back().copied())? {
+        Some(new) => current(&new),
+        None => Ok(single(name, true)),
+    }
+}
+
+/// Today's name of an old key, `None` for one without any effect any more; `last` is the number
+/// of the last network so far.
+///
+/// # Errors
+/// As [`super::find`].
+pub(crate) fn today(name: &str, last: Option<u32>) -> Result<Option<String>, Option<ValueError>> {
+    if let Some(rest) = name.strip_prefix("lxc.network.") {
+        return network(last, rest).map(Some);
     }
     for old in OLD_NAMES {
         let rest = match name.strip_prefix(old.old) {
@@ -69,10 +81,7 @@ pub(super) fn find(config: &Config, name: &str) -> Result<Found, Option<ValueErr
             Some(rest) if old.old.ends_with('.') => rest,
             _ => continue,
         };
-        return match old.new {
-            Some(new) => current(&format!("{new}{rest}")),
-            None => Ok(single(name, true)),
-        };
+        return Ok(old.new.map(|new| format!("{new}{rest}")));
     }
     Err(None)
 }
@@ -92,8 +101,7 @@ fn single(name: &str, ignored: bool) -> Found {
 ///
 /// Without a number, `type` begins a new network after the last one and the other keys belong
 /// to the last one.
-fn network(config: &Config, rest: &str) -> Result<String, Option<ValueError>> {
-    let last = config.net.keys().next_back().copied();
+fn network(last: Option<u32>, rest: &str) -> Result<String, Option<ValueError>> {
     let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
     let (number, key) = match rest.split_at(digits) {
         ("", "type") => (last.map_or(Some(0), |n| n.checked_add(1)).ok_or(None)?, "type"),

@@ -12,6 +12,7 @@ mod net;
 mod table;
 
 pub use access::Options;
+pub(crate) use legacy::today;
 pub use legacy::{OLD_NAMES, OldName};
 
 use super::error::ConfigError;
