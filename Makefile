@@ -46,30 +46,40 @@ STATIC_FLAGS = -C target-feature=+crt-static -C relocation-model=static
 TARGET_VAR := CARGO_TARGET_$(shell echo $(TARGET) | tr 'a-z-' 'A-Z_')_RUSTFLAGS
 BUILD  = $(TARGET_VAR)="$(STATIC_FLAGS)" $(CARGO)
 
+, := ,
 # What makes the release small; each part is left out where its tool is missing, and the binary is
-# larger then but the same. Machine code that repeats becomes a function; Rust's own lld drops the
-# unwinding tables (release.ld) and folds functions that are equal.
+# larger then but the same. Machine code that repeats becomes a function; what needs much stack is
+# never inlined, and a frame pointer is the base of locals: large frames make long instructions.
+# Rust's own lld drops the unwinding tables (release.ld) and folds functions that are equal.
 SYSROOT := $(shell rustc --print sysroot)
 LLD_DIR := $(patsubst %/,%,$(dir $(wildcard $(SYSROOT)/lib/rustlib/$(HOST)/bin/gcc-ld/ld.lld)))
-SMALL_FLAGS = -C llvm-args=-enable-machine-outliner=always
+SMALL_CODE = -C llvm-args=-enable-machine-outliner=always -C llvm-args=-machine-outliner-reruns=2 \
+	-C llvm-args=-inline-max-stacksize=128
+LLD_ARGS = --icf=all -T$(CURDIR)/release.ld -znoseparate-code --build-id=none -O2
+SMALL_FLAGS = $(SMALL_CODE) -C force-frame-pointers=yes
 ifneq ($(LLD_DIR),)
-SMALL_FLAGS += -C link-arg=-fuse-ld=lld -C link-arg=-B$(LLD_DIR) -C link-arg=-Wl,--icf=all \
-	-C link-arg=-Wl,-T,$(CURDIR)/release.ld
+SMALL_FLAGS += -C link-arg=-fuse-ld=lld -C link-arg=-B$(LLD_DIR) \
+	$(addprefix -C link-arg=-Wl$(,),$(LLD_ARGS))
 endif
 # The standard library built for size and without the reader of debug information that it carries
 # for back traces: needs the rust-src component. The stable compiler does it when it is told that
-# it may. SMALL_STD=no or yes instead of trying.
-STD_FLAGS  = -Zbuild-std=std,panic_abort -Zbuild-std-features=optimize_for_size
+# it may. SMALL_STD=no or yes instead of trying. A panic then has its message, but not its place,
+# and what `{:?}` says of a type of ours is its name or its variant's: nothing for users is printed
+# that way.
+STD_FEATURES = optimize_for_size$(if $(shell grep '^backtrace-trace-only' \
+	$(SYSROOT)/lib/rustlib/src/rust/library/std/Cargo.toml 2>/dev/null),$(,)backtrace-trace-only)
+STD_FLAGS  = -Zbuild-std=std,panic_abort -Zbuild-std-features=$(STD_FEATURES)
+SMALL_UNSTABLE = -Zlocation-detail=none -Zfmt-debug=shallow -Zinline-mir=no
 SMALL_STD ?= $(shell RUSTC_BOOTSTRAP=1 $(CARGO) fetch -q --target $(TARGET) -Zbuild-std=std \
 	>/dev/null 2>&1 && echo yes)
 # $(call release,SUBCOMMAND): cargo's, with all that.
 release = $(if $(filter yes,$(SMALL_STD)),RUSTC_BOOTSTRAP=1) \
-	$(TARGET_VAR)="$(STATIC_FLAGS) $(SMALL_FLAGS)" \
+	$(TARGET_VAR)="$(STATIC_FLAGS) $(SMALL_FLAGS) $(if $(filter yes,$(SMALL_STD)),$(SMALL_UNSTABLE))" \
 	$(CARGO) $(1) --target $(TARGET) $(if $(filter yes,$(SMALL_STD)),$(STD_FLAGS))
 OUT    = $(or $(CARGO_TARGET_DIR),target)
 BINARY = $(OUT)/$(TARGET)/release/lxcbox
 
-.PHONY: all build help demo test check unit kernel old-kernel old-kernels vm test-vm cross compat \
+.PHONY: all build generator help demo test check unit kernel old-kernel old-kernels vm test-vm cross compat \
 	glibc bench size install fuzz clean deb deb-test packages-vm packages-cross packages-deb \
 	packages-build packages-demo packages-test packages-bench packages-fuzz
 
@@ -189,8 +199,8 @@ cross = $(if $(filter debian,$(CROSS_RUST)),RUSTC=$$(share/cross/debian-rust $(C
 	$(CROSS_VAR)_RUSTFLAGS="$(STATIC_FLAGS)$(1)" $(CARGO)
 # What makes the release small: in the words of lld itself for musl. Half as long instructions for
 # 32 bits.
-CROSS_SMALL = $() -C llvm-args=-enable-machine-outliner=always$(if $(CROSS_MUSL), -C link-arg=--icf=all \
-	-C link-arg=-T$(CURDIR)/release.ld)$(if $(filter armv7,$(ARCH)), -C target-feature=+thumb-mode)
+CROSS_SMALL = $() $(SMALL_CODE)$(if $(CROSS_MUSL), $(addprefix -C link-arg=,$(LLD_ARGS)))\
+	$(if $(filter armv7,$(ARCH)), -C target-feature=+thumb-mode)
 CROSS_STD = $(and $(filter yes,$(SMALL_STD)),$(filter rustup,$(CROSS_RUST)),$(STD_FLAGS))
 
 packages-cross: packages-build
@@ -198,7 +208,8 @@ packages-cross: packages-build
 	$(call install_packages,$(CROSS_PACKAGES))
 
 cross: packages-cross
-	$(if $(CROSS_STD),RUSTC_BOOTSTRAP=1) $(call cross,$(CROSS_SMALL)) \
+	$(if $(CROSS_STD),RUSTC_BOOTSTRAP=1) $(call cross,$(CROSS_SMALL)$(if \
+		$(CROSS_STD), $(SMALL_UNSTABLE))) \
 		build --release --target $(CROSS) $(CROSS_STD)
 	@echo "$(CROSS_DIR)/release/lxcbox: $$(stat -c %s $(CROSS_DIR)/release/lxcbox) bytes"
 
@@ -281,8 +292,13 @@ clean:
 # NATIVE is a binary that runs here, where $(BINARY) is for another machine.
 NATIVE ?= $(BINARY)
 
+# Manual pages and completions are written by a build that is no release, which does without.
+GENERATOR = $(OUT)/$(TARGET)/debug/lxcbox
+generator: packages-build
+	$(BUILD) build --target $(TARGET)
+
 # A default.conf that is there already is the administrator's and stays.
-install: build
+install: build generator
 	install -D -m 0755 $(BINARY) $(DESTDIR)$(PREFIX)/bin/lxcbox
 	for tool in $$($(NATIVE) --list); do ln -sf lxcbox $(DESTDIR)$(PREFIX)/bin/$$tool; done
 	install -d $(DESTDIR)$(DATADIR)/lxc/templates $(DESTDIR)$(DATADIR)/lxc/config
@@ -291,7 +307,7 @@ install: build
 	[ -e $(DESTDIR)$(SYSCONFDIR)/lxc/default.conf ] || \
 		install -D -m 0644 share/default.conf $(DESTDIR)$(SYSCONFDIR)/lxc/default.conf
 	rm -rf $(OUT)/generated
-	for what in man bash zsh fish; do $(NATIVE) --generate $$what $(OUT)/generated/$$what; done
+	for what in man bash zsh fish; do $(GENERATOR) --generate $$what $(OUT)/generated/$$what; done
 	install -d $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/man/man5
 	install -m 0644 $(OUT)/generated/man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1
 	install -m 0644 $(OUT)/generated/man/*.5 $(DESTDIR)$(PREFIX)/share/man/man5
