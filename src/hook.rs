@@ -191,10 +191,12 @@ fn inherited() -> Vec<(String, String)> {
 /// Removes every entry that a later one of the same name replaces: a shell takes the last of two,
 /// other programs the first.
 fn last_wins(mut env: Vec<(String, String)>) -> Vec<(String, String)> {
-    let mut seen = std::collections::BTreeSet::new();
-    env.reverse();
-    env.retain(|(key, _)| seen.insert(key.clone()));
-    env.reverse();
+    for at in (0..env.len()).rev() {
+        let later = env[at + 1..].iter().any(|(key, _)| *key == env[at].0);
+        if later {
+            env.remove(at);
+        }
+    }
     env
 }
 

@@ -2,7 +2,10 @@
 //!
 //! The modules form layers; each may use only what is below it (`tests/cli/layers.rs` holds the
 //! table): applets → ui, container, runtime and check → control, then the siblings ns idmap cgroup mount
-//! storage net tty caps seccomp lsm hook limits, then config, log, sys, util.
+//! storage net tty caps seccomp lsm hook limits, then config, logging, sys, util.
+
+// The macros of `logging` are at the root of this crate: `log::warn!(…)` everywhere.
+extern crate self as log;
 
 pub mod applets;
 pub mod caps;
@@ -16,7 +19,7 @@ pub mod hook;
 pub mod hostnet;
 pub mod idmap;
 pub mod limits;
-pub mod log;
+pub mod logging;
 pub mod lsm;
 pub mod mount;
 pub mod net;

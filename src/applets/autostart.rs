@@ -8,6 +8,7 @@ use crate::container::autostart::run::{self, How, News, Outcome, Tally};
 use crate::container::autostart::survey;
 use crate::container::power::Patience;
 use crate::sys::{cred, sealed};
+use crate::util::time::seconds;
 use crate::ui::args::{flag, get_text, shared_unnamed, value};
 use crate::ui::command::{ArgMatches, Command};
 use crate::ui::{Context, Failure, out, report};
@@ -140,7 +141,7 @@ fn how(ctx: &Context, matches: &ArgMatches, action: Action) -> Result<How, Failu
             }
         },
         None if action.ends() => STOPS,
-        None => std::thread::available_parallelism().map_or(1, usize::from) * JOBS_PER_CPU,
+        None => crate::sys::process::cpus() * JOBS_PER_CPU,
     };
     let patience = Patience::seconds(seconds);
     Ok(How { action, jobs, patience })
@@ -241,5 +242,5 @@ fn summary(name: &str, outcome: &Outcome, took: Duration) -> String {
         Outcome::Killed(_) => "killed",
         Outcome::Failed(..) => "failed",
     };
-    format!("{name}: {word} ({:.2} s)", took.as_secs_f64())
+    format!("{name}: {word} ({} s)", seconds(took))
 }

@@ -112,7 +112,7 @@ pub(super) fn words(ctx: &Context) -> Result<Vec<String>, Failure> {
 /// Closes what the caller left open but the log (LXC's `lxc_check_inherited`): a monitor would
 /// hold a script's pipe or lock for as long as the container runs. For the beginning of a tool.
 pub(super) fn close_inherited() -> Result<(), Failure> {
-    let log = crate::log::file_number();
+    let log = crate::logging::file_number();
     Ok(fd::seal_above(3, log.as_slice(), fd::Seal::Close)?)
 }
 

@@ -2,6 +2,7 @@
 
 use crate::sys::SysError;
 use crate::util::blame::{Explain, Origin};
+use crate::util::time::seconds;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -195,7 +196,7 @@ pub enum CgroupError {
         source: SysError,
     },
     /// Freezing or thawing was not complete in time; a freeze is undone.
-    #[error("the cgroup {} was not {} within {after:?}", path.display(), if *.frozen { "frozen" } else { "thawed" })]
+    #[error("the cgroup {} was not {} within {} s", path.display(), if *.frozen { "frozen" } else { "thawed" }, seconds(*.after))]
     FreezeTimeout {
         /// What was asked.
         frozen: bool,

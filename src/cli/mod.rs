@@ -3,6 +3,7 @@
 //!
 //! Start reading at [`main`].
 
+#[cfg(debug_assertions)]
 mod generate;
 pub mod getopt;
 mod multicall;
@@ -56,16 +57,16 @@ pub fn command_of(applet: &Applet) -> Command {
 }
 
 fn start_log(ctx: &Context) -> Result<(), Failure> {
-    crate::log::start(&crate::log::Setup {
+    crate::logging::start(&crate::logging::Setup {
         prog: ctx.prog,
         container: ctx.container.as_deref(),
         lxcpath: &ctx.lxcpath,
         file: ctx.logfile.as_deref(),
         priority: ctx.logpriority,
         default_place: if ctx.lxcpath_is_default {
-            crate::log::DefaultPlace::System
+            crate::logging::DefaultPlace::System
         } else {
-            crate::log::DefaultPlace::Container
+            crate::logging::DefaultPlace::Container
         },
     })?;
     Ok(())

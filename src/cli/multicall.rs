@@ -50,7 +50,8 @@ fn lxcbox(words: &[OsString]) -> ExitCode {
         ("--list", []) => list(),
         ("--install", [dir]) => install(Path::new(dir)),
         ("--install", _) => Err(usage("--install takes one directory")),
-        // For make install; not in the help text.
+        // For make install; not in the help text and not in a release.
+        #[cfg(debug_assertions)]
         ("--generate", [what, dir]) => {
             super::generate::generate(&what.to_string_lossy(), Path::new(dir))
         }

@@ -24,7 +24,7 @@ pub use crate::util::blame::{Explain, Origin, Sourced};
 pub use crate::util::captab::Cap;
 pub use crate::util::signames::Signal;
 
-use std::collections::BTreeMap;
+use crate::util::sorted::Map;
 use std::path::PathBuf;
 
 /// Every container-scope key of `lxc.container.conf`, typed. `Default` is LXC's default.
@@ -55,7 +55,7 @@ pub struct Config {
     /// `lxc.group`.
     pub groups: Vec<String>,
     /// `lxc.hook.*`, each list in order.
-    pub hooks: BTreeMap<HookKind, Vec<Sourced<String>>>,
+    pub hooks: Map<HookKind, Vec<Sourced<String>>>,
     /// `lxc.hook.version`: 0 or 1.
     pub hook_version: u8,
     /// `lxc.idmap`.
@@ -81,7 +81,7 @@ pub struct Config {
     /// `lxc.time.offset.*`, in nanoseconds.
     pub time_offset: TimeOffset,
     /// `lxc.net.N.*`, by N.
-    pub net: BTreeMap<u32, NetConfig>,
+    pub net: Map<u32, NetConfig>,
     /// `lxc.no_new_privs`.
     pub no_new_privs: bool,
     /// `lxc.prlimit.NAME`, in order of first appearance; NAME as written.
@@ -109,7 +109,7 @@ pub struct Config {
     /// `lxc.proc.FILE`, FILE with dots as written.
     pub procs: Vec<(String, Sourced<String>)>,
     /// Where each scalar key was last set, by its canonical name (`lxc.net.0.link`).
-    pub origins: BTreeMap<String, Origin>,
+    pub origins: Map<String, Origin>,
 }
 
 impl Config {
@@ -444,7 +444,7 @@ pub struct NamespaceConfig {
     /// These are kept from the creator; all others are created.
     pub keep: Vec<NsKind>,
     /// Namespaces to join: a PID, a container's name, or the path of a namespace file.
-    pub share: BTreeMap<NsKind, Sourced<String>>,
+    pub share: Map<NsKind, Sourced<String>>,
 }
 
 /// `lxc.time.offset.*` in nanoseconds, `None` when not set.

@@ -6,7 +6,7 @@ use super::destroy::{self, DestroyError};
 use super::lock::{Lock, LockError, Partial, partial};
 use super::template::{Interrupts, Mapped, Run, Template, TemplateError, run};
 use crate::config::document::{self, Loaded};
-use crate::config::embedded::DEFAULT_CONF;
+use crate::config::embedded::default_conf;
 use crate::config::keys::Options;
 use crate::config::{Config, ConfigError, IdKind, IdMapEntry, Origin, Sourced};
 use crate::idmap::{IdMap, IdMapError, Writer, plan_writer, user_namespace};
@@ -250,7 +250,7 @@ fn load_base(config: Option<&Path>) -> Result<Loaded, CreateError> {
     let path = super::system()?.default_config();
     match document::load(&path, &options) {
         Err(ConfigError::Read { cause, .. }) if cause.is(errno::ENOENT) => Ok(document::parse(
-            DEFAULT_CONF.into(),
+            default_conf().into(),
             Path::new("default.conf (built in)"),
             &options,
         )?),

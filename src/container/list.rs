@@ -4,7 +4,7 @@
 use super::Container;
 use crate::control::address;
 use crate::sys::{SysError, dirs, errno, fd, unix};
-use std::collections::BTreeSet;
+use crate::util::sorted::set;
 use std::path::{Path, PathBuf};
 
 /// The names of the defined containers, sorted. A container path that is not there has none.
@@ -54,35 +54,36 @@ pub fn active(
     // The table comes in pages and leaves sockets out when others go between two of them, but the
     // kernel does know whether somebody listens.
     for name in defined {
-        let hidden = !names.contains(name);
-        if hidden && unix::is_listening(&address::command_socket(lxcpath, name)) {
-            names.insert(name.clone());
+        if let Err(at) = names.binary_search(name) {
+            if unix::is_listening(&address::command_socket(lxcpath, name)) {
+                names.insert(at, name.clone());
+            }
         }
     }
-    Ok(names.into_iter().collect())
+    Ok(names)
 }
 
 fn active_in(
     sockets: &str,
     lxcpath: &Path,
     identify: impl Fn(&str) -> Option<(PathBuf, String)>,
-) -> BTreeSet<String> {
-    let mut names = BTreeSet::new();
+) -> Vec<String> {
+    let mut names = Vec::new();
     for socket in parse_sockets(sockets, lxcpath) {
         match socket {
             Socket::Named(name) => {
-                names.insert(name);
+                names.push(name);
             }
             Socket::Hashed(address) => {
                 if let Some((path, name)) = identify(&address) {
                     if path == lxcpath && crate::util::name::check(&name).is_ok() {
-                        names.insert(name);
+                        names.push(name);
                     }
                 }
             }
         }
     }
-    names
+    set(names)
 }
 
 /// The command sockets in a text of /proc/net/unix's format that may belong to `lxcpath`.

@@ -7,7 +7,7 @@ use crate::config::document::{self, Loaded};
 use crate::config::keys::Options;
 use crate::config::path::{System, Who};
 use crate::config::{Config, ConfigError, Explain, Origin};
-use crate::log::LogError;
+use crate::logging::LogError;
 use crate::runtime::daemon::Mode;
 use crate::runtime::plan::{Request, StartPlan};
 use crate::runtime::supervise::{self, Ended, Supervise};
@@ -164,7 +164,7 @@ impl Start {
     /// The log cannot be opened; what the plan refuses.
     pub fn plan(&self, prepared: Prepared) -> Result<Box<StartPlan>, StartError> {
         let log = &prepared.config.log;
-        crate::log::adopt(log.file.as_deref(), log.level, log.syslog.as_deref())?;
+        crate::logging::adopt(log.file.as_deref(), log.level, log.syslog.as_deref())?;
         let plan = StartPlan::new(prepared.config, prepared.request)?;
         plan.notes.iter().for_each(|note| log::warn!("{note}"));
         Ok(plan)

@@ -10,7 +10,7 @@ use crate::control::client::{Client, ClientError};
 use crate::sys::{SysError, errno};
 use crate::util::ere::Ere;
 use crate::util::sentence::sentence;
-use std::collections::BTreeSet;
+use crate::util::sorted::set;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -174,7 +174,8 @@ pub fn survey(lxcpath: &Path, scope: &Scope, wanted: Wanted) -> Result<Vec<Found
     let asked = containers.chunks(ASKED_AT_ONCE).flat_map(|chunk| {
         // All monitors of a chunk work on their answers while we read the first configs.
         let client = |container: &Container| {
-            let client = active.contains(container.name()).then(|| container.client());
+            let known = active.binary_search_by(|name| name.as_str().cmp(container.name()));
+            let client = known.is_ok().then(|| container.client());
             client.inspect(|client| {
                 if live {
                     client.ask_status()
@@ -229,16 +230,14 @@ pub fn survey(lxcpath: &Path, scope: &Scope, wanted: Wanted) -> Result<Vec<Found
 }
 
 /// The names to look at, and which of them have a monitor.
-fn names(lxcpath: &Path, scope: &Scope) -> Result<(BTreeSet<String>, BTreeSet<String>), SysError> {
+fn names(lxcpath: &Path, scope: &Scope) -> Result<(Vec<String>, Vec<String>), SysError> {
     // A stopped system (a rootfs that is looked into) has no table of sockets.
     let defined = super::list::defined(lxcpath)?;
     let active = info::active(lxcpath, &defined).unwrap_or_default();
-    let active: BTreeSet<String> = active.into_iter().collect();
     if scope.only_active {
         return Ok((active.clone(), active));
     }
-    let mut all = active.clone();
-    all.extend(defined);
+    let all = set(active.iter().cloned().chain(defined));
     Ok((all, active))
 }
 

@@ -10,17 +10,15 @@ use crate::sys::ns::{setns, unshare};
 use crate::sys::process::{self, CStrings, Fork, Pid, Wait};
 use crate::sys::{SysError, cred, dirs, fd, prctl, signal, subreaper};
 use crate::util::blame::Explain;
+use crate::util::texts;
 use std::ffi::{CString, OsStr, OsString};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// The templates in the binary: name and script.
-pub const EMBEDDED: [(&str, &str); 2] = [
-    ("busybox", include_str!("../../templates/lxc-busybox")),
-    ("host", include_str!("../../templates/lxc-host")),
-];
+/// The templates in the binary.
+pub const EMBEDDED: [&str; 2] = ["busybox", "host"];
 
 /// LXC's own templates, wherever ours are installed.
 const LXC_TEMPLATES: &str = "/usr/share/lxc/templates";
@@ -32,7 +30,7 @@ const GRACE: Duration = Duration::from_secs(5);
 pub enum Template {
     /// A script on disk.
     File(PathBuf),
-    /// One of [`EMBEDDED`].
+    /// One of [`EMBEDDED`], and its script.
     Embedded(&'static str, &'static str),
 }
 
@@ -109,8 +107,12 @@ impl Template {
                 return Ok(Self::File(path));
             }
         }
-        let embedded = EMBEDDED.iter().find(|(known, _)| *known == name);
-        embedded.map(|(name, text)| Self::Embedded(name, text)).ok_or_else(|| not_found(name))
+        let known = EMBEDDED.into_iter().find(|known| *known == name);
+        let text = known.and_then(|name| texts::find("templates", &format!("lxc-{name}")));
+        known
+            .zip(text)
+            .map(|(name, text)| Self::Embedded(name, text))
+            .ok_or_else(|| not_found(name))
     }
 
     /// How the container's config names it.
@@ -155,7 +157,7 @@ fn directories() -> [PathBuf; 2] {
 
 /// The names of all templates that can be found, sorted.
 pub fn names() -> Vec<String> {
-    let mut names: Vec<String> = EMBEDDED.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let mut names: Vec<String> = EMBEDDED.map(str::to_owned).to_vec();
     for dir in directories() {
         let files = dirs::names(&dir).unwrap_or_default();
         let files = files.iter().filter_map(|name| name.to_str()?.strip_prefix("lxc-"));

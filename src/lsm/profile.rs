@@ -5,7 +5,7 @@
 //! /sys, and mounts that would show those again elsewhere. In a container with an id map the
 //! kernel itself refuses all of that, so its profile only marks the processes. Pure.
 
-use std::collections::BTreeSet;
+use crate::util::sorted::set;
 use std::fmt::Write as _;
 
 /// What a profile is generated for.
@@ -140,14 +140,14 @@ fn host_files(out: &mut String, nesting: bool) {
 /// For each proper beginning of a kept path: what goes on with another character than a kept path
 /// does, and what ends there.
 fn complement(base: &str, kept: &[&str]) -> Vec<String> {
-    let mut beginnings: BTreeSet<&str> = BTreeSet::new();
+    let mut beginnings: Vec<&str> = Vec::new();
     for path in kept {
         beginnings.extend((0..path.len()).filter_map(|end| path.get(..end)));
     }
     let mut out = Vec::new();
-    for beginning in beginnings {
-        let next: BTreeSet<char> =
-            kept.iter().filter_map(|path| path.strip_prefix(beginning)?.chars().next()).collect();
+    for beginning in set(beginnings) {
+        let next = |path: &&str| path.strip_prefix(beginning)?.chars().next();
+        let next: Vec<char> = set(kept.iter().filter_map(next));
         let letters: String = next.iter().filter(|c| **c != '/').collect();
         // A class never matches a slash, so it need not be listed.
         let other = if letters.is_empty() { "[^/]".to_owned() } else { format!("[^{letters}]") };

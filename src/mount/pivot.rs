@@ -9,7 +9,6 @@ use crate::sys::fd as sysfd;
 use crate::sys::mount::{self as sysmount, Propagation, Reach};
 use crate::sys::path::{Lookup, Root};
 use crate::sys::{errno, process};
-use std::collections::BTreeSet;
 use std::os::fd::AsFd;
 use std::path::Path;
 
@@ -79,7 +78,7 @@ fn move_root(rm: &RootMount) -> SysResult<()> {
 
 /// Mount points of the table, but the root and the tree of mounts that starts at `keep`.
 fn foreign_mounts(table: &str, keep: u64) -> Vec<String> {
-    let mut kept = BTreeSet::from([keep]);
+    let mut kept = vec![keep];
     let mut paths = Vec::new();
     // A mount can stand before the one that it is mounted on: repeat until nothing is added.
     loop {
@@ -96,7 +95,7 @@ fn foreign_mounts(table: &str, keep: u64) -> Vec<String> {
                 continue;
             }
             if kept.contains(&parent) {
-                kept.insert(id);
+                kept.push(id);
             } else if path != "/" {
                 paths.push(unescape_octal(path));
             }

@@ -9,7 +9,7 @@ use crate::net::error::{kind_name, mac_text};
 use crate::net::plan::{NetPlan, Nic, Note};
 use crate::sys::errno;
 use crate::sys::path::{Lookup, Root};
-use std::collections::BTreeMap;
+use crate::util::sorted::Map;
 use std::path::Path;
 
 /// The longest file that is looked at.
@@ -69,7 +69,7 @@ impl Guest<'_> {
     /// The paths of the files in some directories whose names end in `end`, in the order of these
     /// names; of two with one name that of the later directory.
     fn files(&self, dirs: &[&str], end: &str) -> impl Iterator<Item = String> + use<> {
-        let mut found = BTreeMap::new();
+        let mut found = Map::default();
         for dir in dirs {
             for layer in self.layers {
                 let names = layer.list(Path::new(dir), MAX_FILES).unwrap_or_default();
@@ -79,7 +79,7 @@ impl Guest<'_> {
                 }
             }
         }
-        found.into_values()
+        found.into_iter().map(|(_, path)| path)
     }
 
     /// The file that sets up the interface differently.

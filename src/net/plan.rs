@@ -133,6 +133,13 @@ pub struct PlannedAddress {
     pub broadcast: Option<Ipv4Addr>,
 }
 
+impl fmt::Display for PlannedAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix)?;
+        self.broadcast.map_or(Ok(()), |address| write!(f, " broadcast {address}"))
+    }
+}
+
 /// One default route.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlannedGateway {
@@ -241,8 +248,8 @@ fn origins(config: &Config, index: u32) -> Vec<(String, Origin)> {
     let prefix = format!("lxc.net.{index}.");
     config
         .origins
-        .range(prefix.clone()..)
-        .map_while(|(key, origin)| Some((key.strip_prefix(&prefix)?.to_owned(), origin.clone())))
+        .iter()
+        .filter_map(|(key, origin)| Some((key.strip_prefix(&prefix)?.to_owned(), origin.clone())))
         .collect()
 }
 

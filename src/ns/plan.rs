@@ -20,6 +20,16 @@ pub enum NsSource {
     File(PathBuf),
 }
 
+impl std::fmt::Display for NsSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Process(pid) => write!(f, "process {pid}"),
+            Self::Container(name) => write!(f, "container {name}"),
+            Self::File(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
 /// A namespace that is joined instead of created.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NsJoin {

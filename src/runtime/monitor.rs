@@ -162,7 +162,10 @@ impl Monitor {
                 other => other,
             };
             let sent = process::send_signal(live.init.pid(), live.init.pidfd(), signal);
-            log::debug!("signal {} passed on to init as {signal}: {sent:?}", info.signo);
+            match sent {
+                Ok(()) => log::debug!("signal {} passed on to init as {signal}", info.signo),
+                Err(e) => log::debug!("signal {} as {signal} to init: {e}", info.signo),
+            }
         }
     }
 }

@@ -269,7 +269,7 @@ impl fmt::Display for StartPlan {
         let made: Vec<&str> = self.ns.create.iter().map(NsKind::name).collect();
         writeln!(f, "namespaces {}", names(made))?;
         for join in &self.ns.join {
-            writeln!(f, "join {} of {:?} [{}]", join.kind.name(), join.source, join.origin)?;
+            writeln!(f, "join {} of {} [{}]", join.kind.name(), join.source, join.origin)?;
         }
         if let Some((map, _)) = &self.idmap {
             for (kind, word) in [(IdKind::Uid, "uid"), (IdKind::Gid, "gid")] {
@@ -281,9 +281,10 @@ impl fmt::Display for StartPlan {
         writeln!(f, "{}", self.cgroup.to_string().trim_end())?;
         for nic in &self.net.nics {
             let link = nic.link.as_deref().map_or(String::new(), |link| format!(" on {link}"));
-            writeln!(f, "net {} {:?} {}{link}", nic.index, nic.kind, nic.name)?;
+            let kind = net::error::kind_name(nic.kind);
+            writeln!(f, "net {} {kind} {}{link}", nic.index, nic.name)?;
             for address in &nic.addresses {
-                writeln!(f, "net {} address {:?}", nic.index, address.value)?;
+                writeln!(f, "net {} address {}", nic.index, address.value)?;
             }
         }
         write!(f, "{}", self.mounts)?;

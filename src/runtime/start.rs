@@ -286,7 +286,7 @@ impl Parts {
     fn next(&mut self) -> Result<Option<Message>, Failure> {
         loop {
             match self.end.receive().during(Step::Ready)? {
-                Some(Message::Log(level, text)) => forward(level, &text),
+                Some(Message::Log(level, text)) => crate::logging::forward(level, &text),
                 Some(Message::Failed(failure)) => {
                     // It is on its way out; its status says nothing more.
                     let _ = self.init.wait();
@@ -388,18 +388,6 @@ impl Parts {
         let its = fd::read_to_string(format!("/proc/{}/comm", self.init.pid()));
         its.is_ok_and(|its| its != own)
     }
-}
-
-fn forward(level: u8, text: &str) {
-    let level = match level {
-        1 => log::Level::Error,
-        2 => log::Level::Warn,
-        3 => log::Level::Info,
-        4 => log::Level::Debug,
-        _ => log::Level::Trace,
-    };
-    let line = crate::log::Line { level, target: "child", text };
-    crate::log::forward(&line, level);
 }
 
 /// What the parent sets of a process of which the rest is up to the child.

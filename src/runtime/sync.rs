@@ -304,7 +304,7 @@ pub enum Message {
     Fds(FdKind, Vec<OwnedFd>),
     /// A process number with its pidfd, from the process that joined shared namespaces.
     Pid(i32, Option<OwnedFd>),
-    /// A line for the log: level (log crate's, 1 error to 5 trace) and text.
+    /// A line for the log: level (1 error to 4 debug) and text.
     Log(u8, String),
     /// Yes or no to each of the things that were sent before.
     Verdicts(Vec<bool>),

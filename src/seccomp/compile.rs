@@ -8,7 +8,7 @@
 use super::names::{Arch, Call, X32_BIT};
 use super::policy::{Action, Condition, Op, Policy, Rule, Subject};
 use crate::sys::seccomp::{Insn, MAX_INSNS};
-use std::collections::BTreeMap;
+use crate::util::sorted::Map;
 
 /// A program that is too long for the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,7 +95,7 @@ enum Width {
 }
 
 /// What happens to one call number: the first rule with conditions that all hold, else the end.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Leaf {
     conditional: Vec<(Vec<Test>, Action)>,
     end: Option<Action>,
@@ -147,8 +147,8 @@ fn far(length: usize) -> Insn {
 }
 
 /// The rules by call number, for the ABIs of one block.
-fn collect(policy: &Policy, abis: &[Arch]) -> BTreeMap<u32, Leaf> {
-    let mut leaves: BTreeMap<u32, Leaf> = BTreeMap::new();
+fn collect(policy: &Policy, abis: &[Arch]) -> Map<u32, Leaf> {
+    let mut leaves: Map<u32, Leaf> = Map::default();
     // A tracer skips a call by setting its number to -1; nothing is left to filter then.
     add(&mut leaves, u32::MAX, &[], Action::Allow);
     for rule in &policy.rules {
@@ -178,8 +178,8 @@ fn collect(policy: &Policy, abis: &[Arch]) -> BTreeMap<u32, Leaf> {
     leaves
 }
 
-fn add(leaves: &mut BTreeMap<u32, Leaf>, number: u32, tests: &[Test], action: Action) {
-    let leaf = leaves.entry(number).or_insert(Leaf { conditional: Vec::new(), end: None });
+fn add(leaves: &mut Map<u32, Leaf>, number: u32, tests: &[Test], action: Action) {
+    let leaf = leaves.or_default(number);
     if tests.is_empty() {
         leaf.end.get_or_insert(action);
     } else {
@@ -189,7 +189,7 @@ fn add(leaves: &mut BTreeMap<u32, Leaf>, number: u32, tests: &[Test], action: Ac
 
 /// `socket` and its like can be reached through `socketcall` on 32-bit x86. Their own arguments
 /// are then in memory, out of reach: a rule with conditions cannot cover that way.
-fn add_multiplexed(leaves: &mut BTreeMap<u32, Leaf>, call: &Call, rule: &Rule) {
+fn add_multiplexed(leaves: &mut Map<u32, Leaf>, call: &Call, rule: &Rule) {
     if let Some(way) = call.multiplexed().filter(|_| rule.conditions.is_empty()) {
         let test = Test::Selector { value: way.first, mask: way.mask };
         add(leaves, way.call, &[test], rule.action);
@@ -197,7 +197,7 @@ fn add_multiplexed(leaves: &mut BTreeMap<u32, Leaf>, call: &Call, rule: &Rule) {
 }
 
 /// First numbers of ranges that share a leaf, ascending from 0; neighbours differ.
-fn ranges(leaves: BTreeMap<u32, Leaf>, default: Action) -> Vec<(u32, Leaf)> {
+fn ranges(leaves: Map<u32, Leaf>, default: Action) -> Vec<(u32, Leaf)> {
     let plain = Leaf { conditional: Vec::new(), end: Some(default) };
     let mut out: Vec<(u32, Leaf)> = Vec::with_capacity(leaves.len() * 2 + 1);
     let mut push = |start: u32, leaf: Leaf| match out.last_mut() {

@@ -11,7 +11,6 @@ use super::error::{Result, SysError};
 use super::{fd, mount, path};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, SeekFrom, Stat, XattrFlags};
 use rustix::io::Errno;
-use std::collections::BTreeMap;
 use std::ffi::{CString, OsStr, OsString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -108,9 +107,8 @@ struct Level {
 
 struct Copy<'a> {
     mount: u64,
-    /// Objects with several names: device and inode, and the number of the seed.
-    links: BTreeMap<(u64, u64), u64>,
-    /// A directory in `to` with one name for each of them, until the end.
+    /// A directory in `to`, until the end, with one name for each object that has several: its
+    /// device and inode.
     seeds: Option<(OwnedFd, OsString)>,
     to: BorrowedFd<'a>,
     can_clone: bool,
@@ -126,7 +124,6 @@ impl<'a> Copy<'a> {
     fn new(mount: u64, to: BorrowedFd<'a>, tick: Tick<'a>) -> Self {
         Self {
             mount,
-            links: BTreeMap::new(),
             seeds: None,
             to,
             can_clone: true,
@@ -200,11 +197,12 @@ impl<'a> Copy<'a> {
         }
         let several = stat.st_nlink > 1;
         if several {
-            if let (Some(seed), Some((seeds, _))) = (self.links.get(&id_of(&stat)), &self.seeds) {
-                let seed = seed.to_string();
-                let none = AtFlags::empty();
-                call("link", rustix::fs::linkat(seeds, seed, to, name, none))?;
-                return Ok(None);
+            if let Some((seeds, _)) = &self.seeds {
+                let seed = seed_name(&stat);
+                match rustix::fs::linkat(seeds, seed, to, name, AtFlags::empty()) {
+                    Err(Errno::NOENT) => {}
+                    done => return call("link", done).map(|()| None),
+                }
             }
         }
         match kind {
@@ -228,7 +226,7 @@ impl<'a> Copy<'a> {
         let made = call("open", rustix::fs::openat(to, name, flags, Mode::empty()))?;
         attributes(&stat, object.as_fd(), made.as_fd())?;
         if several {
-            self.seed(to, name, id_of(&stat))?;
+            self.seed(to, name, &stat)?;
         }
         Ok(None)
     }
@@ -260,7 +258,7 @@ impl<'a> Copy<'a> {
     }
 
     /// Keeps a name of an object of which more names are to come.
-    fn seed(&mut self, made_in: &OwnedFd, name: &OsStr, id: (u64, u64)) -> Call<()> {
+    fn seed(&mut self, made_in: &OwnedFd, name: &OsStr, stat: &Stat) -> Call<()> {
         if self.seeds.is_none() {
             let random = super::random::bytes::<8>()
                 .map_err(|e| ("getrandom", Errno::from_raw_os_error(e.errno)))?;
@@ -269,12 +267,10 @@ impl<'a> Copy<'a> {
             let seeds = call("open", open_dir(self.to, OsStr::new(&fresh)))?;
             self.seeds = Some((seeds, fresh.into()));
         }
-        let number = self.links.len() as u64;
         if let Some((seeds, _)) = &self.seeds {
             let none = AtFlags::empty();
-            call("link", rustix::fs::linkat(made_in, name, seeds, number.to_string(), none))?;
+            call("link", rustix::fs::linkat(made_in, name, seeds, seed_name(stat), none))?;
         }
-        self.links.insert(id, number);
         Ok(())
     }
 
@@ -473,6 +469,12 @@ fn open_dir(dir: BorrowedFd<'_>, name: &OsStr) -> rustix::io::Result<OwnedFd> {
 
 fn identity(fd: BorrowedFd<'_>) -> rustix::io::Result<(u64, u64)> {
     rustix::fs::fstat(fd).map(|stat| id_of(&stat))
+}
+
+/// What an object with several names is called among the seeds.
+fn seed_name(stat: &Stat) -> String {
+    let (device, inode) = id_of(stat);
+    format!("{device}-{inode}")
 }
 
 #[allow(clippy::unnecessary_cast, reason = "the fields' widths differ between targets")]

@@ -13,6 +13,11 @@ use std::os::unix::ffi::OsStrExt;
 /// A process number as this process sees it.
 pub type Pid = i32;
 
+/// On how many processors this process may run; 1 if that cannot be known.
+pub fn cpus() -> usize {
+    rustix::thread::sched_getaffinity(None).map_or(1, |set| set.count() as usize)
+}
+
 /// Which side of a fork the caller is on.
 pub enum Fork {
     /// The new process.

@@ -124,7 +124,7 @@ pub struct Context {
     /// `-o`.
     pub logfile: Option<PathBuf>,
     /// `-l`.
-    pub logpriority: Option<crate::log::Priority>,
+    pub logpriority: Option<crate::logging::Priority>,
     /// What is left after the options and the name.
     pub rest: Vec<OsString>,
 }
@@ -208,7 +208,7 @@ pub fn context(
         ctx.rcfile = get(matches, id::RCFILE).map(PathBuf::from);
         ctx.logfile = get(matches, id::LOGFILE).map(PathBuf::from);
         if let Some(level) = get(matches, id::LOGPRIORITY) {
-            let parsed = level.to_str().and_then(crate::log::Priority::parse);
+            let parsed = level.to_str().and_then(crate::logging::Priority::parse);
             ctx.logpriority = Some(parsed.ok_or_else(|| {
                 Failure::usage(prog, format!("unknown log priority {}", quoted(level)))
             })?);

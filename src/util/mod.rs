@@ -8,5 +8,7 @@ pub mod sentence;
 pub mod sha1;
 pub mod sha256;
 pub mod signames;
+pub mod sorted;
+pub mod texts;
 pub mod time;
 pub mod words;

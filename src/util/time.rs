@@ -1,4 +1,4 @@
-//! The civil calendar in UTC, for log lines and snapshot stamps.
+//! The civil calendar in UTC, for log lines and snapshot stamps, and lengths of time.
 
 /// A point in time, broken down in UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +44,12 @@ impl Utc {
         let Self { year, month, day, hour, minute, second } = self;
         format!("{year:04}{month:02}{day:02}{hour:02}{minute:02}{second:02}")
     }
+}
+
+/// `1.25`: a length of time in seconds, cut to hundredths. Floating-point numbers would bring the
+/// standard library's eight kilobytes that print them.
+pub fn seconds(time: std::time::Duration) -> String {
+    format!("{}.{:02}", time.as_secs(), time.subsec_millis() / 10)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[(u8, &[&str])] = &[
     (0, &["util"]),
     (1, &["sys"]),
-    (2, &["log"]),
+    (2, &["logging"]),
     (3, &["config"]),
     (
         4,

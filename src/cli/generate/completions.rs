@@ -33,7 +33,7 @@ fn values(option: &Opt) -> Values {
         ("FORMAT", _) => Values::Words("text json".into()),
         ("STATE|STATE", _) => Values::Words(State::ALL.map(State::name).join(" ")),
         ("TEMPLATE", _) => {
-            let ours = crate::container::template::EMBEDDED.map(|(name, _)| name).join(" ");
+            let ours = crate::container::template::EMBEDDED.join(" ");
             Values::Words(ours + " none debian download local oci")
         }
         ("STORE", _) => Values::Words("dir none best".into()),

@@ -23,10 +23,7 @@ macro_rules! hook {
                 readable: true,
                 shape: COMMAND_ITEM.shape,
                 set: |c, arg| {
-                    c.hooks
-                        .entry(HookKind::$kind)
-                        .or_default()
-                        .put(arg.value.to_owned(), arg.origin);
+                    c.hooks.or_default(HookKind::$kind).put(arg.value.to_owned(), arg.origin);
                     Ok(())
                 },
                 get: |c, _, out| {

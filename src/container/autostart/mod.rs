@@ -12,7 +12,6 @@ use super::{info, list};
 use crate::sys::SysError;
 use crate::util::sentence::sentence;
 use plan::Candidate;
-use std::collections::BTreeSet;
 use std::path::Path;
 
 /// The defined containers of a path, as the plan needs them.
@@ -23,11 +22,11 @@ pub fn survey(lxcpath: &Path) -> Result<Vec<Candidate>, SysError> {
     // Not there is no success here: whoever calls us expects containers.
     crate::sys::dirs::names(lxcpath)?;
     let names = list::defined(lxcpath)?;
-    let active: BTreeSet<String> = info::active(lxcpath, &names)?.into_iter().collect();
+    let active = info::active(lxcpath, &names)?;
     let mut all = Vec::with_capacity(names.len());
     for name in names {
         let Ok(container) = Container::new(lxcpath.to_owned(), &name) else { continue };
-        let running = active.contains(&name);
+        let running = active.binary_search(&name).is_ok();
         let mut one = Candidate { name, running, ..Candidate::default() };
         match container.load() {
             Ok(loaded) => {

@@ -4,7 +4,6 @@
 //! Start reading at [`Plan::new`].
 
 use crate::config::{Autostart, Readiness, Sourced};
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// What is done to the containers.
@@ -237,11 +236,11 @@ impl Plan {
         let mut levels = placed.clone();
         levels.sort_unstable();
         levels.dedup();
-        let mut old: BTreeMap<usize, Node> =
-            std::mem::take(&mut self.nodes).into_iter().enumerate().collect();
+        let mut old: Vec<Option<Node>> =
+            std::mem::take(&mut self.nodes).into_iter().map(Some).collect();
         let new_place = |at: usize| order.iter().position(|&o| o == at);
         for &at in &order {
-            let Some(mut node) = old.remove(&at) else { continue };
+            let Some(mut node) = old.get_mut(at).and_then(Option::take) else { continue };
             node.wave = placed[at].0;
             node.after = edges[at].iter().filter_map(|&other| new_place(other)).collect();
             node.steps = levels.iter().filter(|&&level| level >= placed[at]).count();

@@ -166,7 +166,10 @@ impl Server {
                 let message = Notice::State(state).encode(name);
                 let done =
                     unix::send(client.fd.as_fd(), &message, &[], None, unix::Block::DontWait);
-                log::debug!("client {} told of {state}: {done:?}", client.id);
+                match done {
+                    Ok(_) => log::debug!("client {} told of {state}", client.id),
+                    Err(e) => log::debug!("client {} not told of {state}: {e}", client.id),
+                }
                 false
             }
             _ => true,

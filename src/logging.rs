@@ -1,4 +1,5 @@
-//! The log: which level, which file, LXC's line format. Backend of the `log` crate's macros.
+//! The log: which level, which file, LXC's line format, and the macros `log::error!`, `warn!`,
+//! `info!` and `debug!`, which take what `format!` takes.
 //!
 //! A log line is `PROG NAME YYYYMMDDHHMMSS.mmm LEVEL    category - file:func:line - message`,
 //! UTC. Until [`start`] or [`configure`] opens something, nothing is formatted at all. A starting
@@ -7,11 +8,11 @@
 use crate::sys::{self, SysError};
 use crate::util::blame::Explain;
 use crate::util::time::Utc;
-use log::{Level, LevelFilter, Metadata, Record};
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Where LXC writes the logs of containers in the default path.
@@ -31,6 +32,75 @@ pub enum Priority {
     Alert,
     Fatal,
 }
+
+/// What a line of ours can have; the graver, the smaller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// What was asked for failed.
+    Error = 1,
+    /// It is done, but not quite as asked.
+    Warn,
+    /// What happened.
+    Info,
+    /// How it happened.
+    Debug,
+}
+
+impl Level {
+    /// By its number; what is none is the least grave.
+    pub fn from_number(number: u8) -> Self {
+        match number {
+            1 => Self::Error,
+            2 => Self::Warn,
+            3 => Self::Info,
+            _ => Self::Debug,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Error => "ERROR",
+            Self::Warn => "WARN",
+            Self::Info => "INFO",
+            Self::Debug => "DEBUG",
+        }
+    }
+}
+
+/// The [`Level`] up to which lines are written; 0 while nothing is open.
+static MAX: AtomicU8 = AtomicU8::new(0);
+
+/// Whether lines of that level are written, so that others need not be formatted.
+pub fn wanted(level: Level) -> bool {
+    level as u8 <= MAX.load(Ordering::Relaxed)
+}
+
+/// Writes a line of the level from `file` and `line`, which is not part of it: `log::warn!(…)`.
+#[macro_export]
+macro_rules! log_line {
+    ($level:ident, $($arg:tt)+) => {
+        if $crate::logging::wanted($crate::logging::Level::$level) {
+            let level = $crate::logging::Level::$level;
+            $crate::logging::line(level, file!(), line!(), format_args!($($arg)+));
+        }
+    };
+}
+
+/// Logs that something failed.
+#[macro_export]
+macro_rules! error { ($($arg:tt)+) => { $crate::log_line!(Error, $($arg)+) } }
+
+/// Logs what is not quite as asked.
+#[macro_export]
+macro_rules! warn { ($($arg:tt)+) => { $crate::log_line!(Warn, $($arg)+) } }
+
+/// Logs what happened.
+#[macro_export]
+macro_rules! info { ($($arg:tt)+) => { $crate::log_line!(Info, $($arg)+) } }
+
+/// Logs how it happened.
+#[macro_export]
+macro_rules! debug { ($($arg:tt)+) => { $crate::log_line!(Debug, $($arg)+) } }
 
 const PRIORITIES: [(Priority, &str); 9] = [
     (Priority::Trace, "TRACE"),
@@ -61,13 +131,12 @@ impl Priority {
     }
 
     /// Ours is a coarser scale: what lies between is counted to the more talkative side.
-    fn filter(self) -> LevelFilter {
+    fn level(self) -> Level {
         match self {
-            Self::Trace => LevelFilter::Trace,
-            Self::Debug => LevelFilter::Debug,
-            Self::Info | Self::Notice => LevelFilter::Info,
-            Self::Warn => LevelFilter::Warn,
-            _ => LevelFilter::Error,
+            Self::Trace | Self::Debug => Level::Debug,
+            Self::Info | Self::Notice => Level::Info,
+            Self::Warn => Level::Warn,
+            _ => Level::Error,
         }
     }
 }
@@ -124,8 +193,6 @@ impl Explain for LogError {
 pub struct Line<'a> {
     /// How grave.
     pub level: Level,
-    /// The module it comes from.
-    pub target: &'a str,
     /// The text, one line.
     pub text: &'a str,
 }
@@ -148,7 +215,7 @@ struct Syslog {
     facility: u8,
 }
 
-/// One thread, so never contended; `log` demands `Sync`.
+/// One thread, so never contended.
 static STATE: Mutex<State> = Mutex::new(State {
     prog: String::new(),
     container: None,
@@ -157,8 +224,6 @@ static STATE: Mutex<State> = Mutex::new(State {
     syslog: None,
     sink: None,
 });
-
-struct Logger;
 
 /// Takes the command line's word: with `-o` that file, with `-l` alone the default one, with
 /// neither no log at all.
@@ -239,7 +304,7 @@ pub fn configure_syslog(facility: &str) -> Result<(), LogError> {
     let socket = std::os::unix::net::UnixDatagram::unbound().map_err(failed)?;
     socket.connect("/dev/log").map_err(failed)?;
     with_state(|state| state.syslog = Some(Syslog { socket, facility: number }));
-    if log::max_level() == LevelFilter::Off {
+    if !wanted(Level::Error) {
         enable(Priority::Error);
     }
     Ok(())
@@ -267,9 +332,7 @@ const FACILITIES: [(&str, u8); 17] = [
 ];
 
 fn enable(priority: Priority) {
-    // Fails only when it is set already.
-    let _ = log::set_logger(&Logger);
-    log::set_max_level(priority.filter());
+    MAX.store(priority.level() as u8, Ordering::Relaxed);
 }
 
 /// From here on lines go to `sink` and neither to the file nor to syslog.
@@ -281,9 +344,10 @@ pub fn set_sink(sink: Sink) {
 }
 
 /// Writes a line that another process logged (a child, over its socket).
-pub fn forward(line: &Line<'_>, level: Level) {
-    if level <= log::max_level() {
-        write_line(level, line.target, "", 0, line.text);
+pub fn forward(level: u8, text: &str) {
+    let level = Level::from_number(level);
+    if wanted(level) {
+        write_line(level, "", 0, text);
     }
 }
 
@@ -297,30 +361,19 @@ fn with_state<T>(f: impl FnOnce(&mut State) -> T) -> T {
     f(&mut STATE.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
 }
 
-impl log::Log for Logger {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.level() <= log::max_level()
-    }
-
-    fn log(&self, record: &Record<'_>) {
-        if self.enabled(record.metadata()) {
-            let place = record.file().unwrap_or_default();
-            let line = record.line().unwrap_or_default();
-            write_line(record.level(), record.target(), place, line, &record.args().to_string());
-        }
-    }
-
-    fn flush(&self) {}
+/// Writes a line; for the macros, which have asked whether it is [`wanted`].
+pub fn line(level: Level, file: &'static str, line: u32, text: fmt::Arguments<'_>) {
+    write_line(level, file, line, &text.to_string());
 }
 
-fn write_line(level: Level, target: &str, file: &str, line: u32, text: &str) {
+fn write_line(level: Level, file: &str, line: u32, text: &str) {
     // A value from a config or a rootfs must not forge a line of its own.
     let text = text.replace(['\n', '\r'], " ");
     // A sink or a failing write that logs again would find the lock taken: drop that line.
     let Ok(mut state) = STATE.try_lock() else { return };
     let state = &mut *state;
     if let Some(sink) = &mut state.sink {
-        sink(&Line { level, target, text: &text });
+        sink(&Line { level, text: &text });
         return;
     }
     if let Some(syslog) = &state.syslog {
@@ -328,7 +381,7 @@ fn write_line(level: Level, target: &str, file: &str, line: u32, text: &str) {
             Level::Error => 3,
             Level::Warn => 4,
             Level::Info => 6,
-            Level::Debug | Level::Trace => 7,
+            Level::Debug => 7,
         };
         let priority = (syslog.facility << 3) | severity;
         let name = state.container.as_deref().unwrap_or_default();
@@ -336,16 +389,8 @@ fn write_line(level: Level, target: &str, file: &str, line: u32, text: &str) {
         let _ = syslog.socket.send(message.as_bytes());
     }
     if let Some(fd) = &state.file {
-        let entry = format_line(
-            &state.prog,
-            state.container.as_deref(),
-            now(),
-            level,
-            target,
-            file,
-            line,
-            &text,
-        );
+        let entry =
+            format_line(&state.prog, state.container.as_deref(), now(), level, file, line, &text);
         let _ = sys::fd::write_once(fd.as_fd(), entry.as_bytes());
     }
 }
@@ -361,12 +406,14 @@ fn format_line(
     container: Option<&str>,
     (seconds, millis): (i64, u32),
     level: Level,
-    target: &str,
     file: &str,
     line: u32,
     text: &str,
 ) -> String {
-    let category = target.rsplit("::").next().unwrap_or(target);
+    // The module. A line of the child has no place.
+    let module = file.strip_suffix(".rs").unwrap_or("child");
+    let module = module.strip_suffix("/mod").unwrap_or(module);
+    let category = module.rsplit('/').next().unwrap_or(module);
     let stamp = Utc::from_unix(seconds).compact();
     let mut entry = String::with_capacity(96 + text.len());
     let _ = write!(entry, "{prog} ");
@@ -376,7 +423,7 @@ fn format_line(
     let _ = writeln!(
         entry,
         "{stamp}.{millis:03} {:<8} {category} - {file}:{category}:{line} - {text}",
-        level.as_str()
+        level.name()
     );
     entry
 }
@@ -392,7 +439,6 @@ mod tests {
             Some("c1"),
             (1_700_000_000, 7),
             Level::Warn,
-            "lxcbox::net::veth",
             "src/net/veth.rs",
             12,
             "no carrier",
@@ -408,7 +454,7 @@ mod tests {
         assert_eq!(Priority::parse("debug"), Some(Priority::Debug));
         assert_eq!(Priority::parse("FATAL"), Priority::from_number(8));
         assert_eq!(Priority::parse("verbose"), None);
-        assert_eq!(Priority::Notice.filter(), LevelFilter::Info);
+        assert_eq!(Priority::Notice.level(), Level::Info);
         assert_eq!(Priority::from_number(9), None);
     }
 }
