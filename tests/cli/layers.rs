@@ -34,7 +34,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("libc", &["sys"]),
     ("seccompiler", &["seccomp"]),
     ("syscalls", &["seccomp"]),
-    ("miniz_oxide", &["check"]),
+    ("miniz_oxide", &["check", "util"]),
 ];
 
 /// The code of a file, without its tests and comments.
