@@ -11,7 +11,7 @@ BUILD_PACKAGES = gcc libc6-dev
 DEMO_PACKAGES  = iproute2 util-linux
 TEST_PACKAGES  = iproute2 util-linux busybox-static dnsmasq-base debootstrap procps libcap2-bin \
                  iputils-ping lxc lxc-templates zsh fish bash nftables iptables \
-                 btrfs-progs e2fsprogs rsync
+                 btrfs-progs e2fsprogs rsync python3-lxc libfuse3-3 uidmap
 DEB_PACKAGES   = dpkg-dev lintian debootstrap
 VM_PACKAGES    = qemu-system-x86 cpio kmod xz-utils
 FUZZ_PACKAGES  = gcc g++ libc6-dev
@@ -98,7 +98,7 @@ help:
 	@echo 'make test-vm  ARCH=arm64: demo and tests on an emulated machine of that kind (no root)'
 	@echo 'make deb      Debian packages for this machine and arm64; make deb-test tries them (root)'
 	@echo 'make compat   what containers see and tools answer, beside Debian'"'"'s lxc (root)'
-	@echo 'make bench    times beside the peers that are installed (root); CASES="start rounds=20"'
+	@echo 'make bench    times beside the peers that are installed (root); CASES="start rounds=20", CASES=soak'
 	@echo 'make size     binary and crates against the budgets'
 	@echo 'make fuzz     SECONDS=120 of each fuzz target; TARGETS="getopt id_map" of some'
 

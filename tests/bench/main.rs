@@ -2,7 +2,8 @@
 //! one run: A, B, A, B, … Prints medians and ratios; the machine's noise hits both.
 //!
 //! Everything runs in the same kind of machine as the kernel tests. Arguments: names of the
-//! cases to run (all without any), `rounds=N`, `many=N`, `dense=N`, `rest=MS` between two runs (60).
+//! cases to run (all but `soak` without any; that takes `workers=N`, `containers=N`, `seconds=N`),
+//! `rounds=N`, `many=N`, `dense=N`, `rest=MS` between two runs (60).
 //!
 //! The rest matters: a cgroup change that follows another closely takes a short cut in the kernel
 //! (a percpu semaphore that is still in its slow mode), one after a rest waits for a grace period
@@ -14,6 +15,7 @@
 #[path = "../kernel/machine.rs"]
 #[allow(dead_code, reason = "shared with the tests, which use all of it")]
 mod machine;
+mod soak;
 
 use machine::Machine;
 use std::path::{Path, PathBuf};
@@ -468,6 +470,11 @@ fn main() {
     let many = number("many=", 300);
     let dense = number("dense=", 500);
     let rest = Duration::from_millis(number("rest=", 60) as u64);
+    let size = soak::Size {
+        workers: number("workers=", 40),
+        containers: number("containers=", 200),
+        time: Duration::from_secs(number("seconds=", 600) as u64),
+    };
     // The commands of the sides are run directly, so this process enters the machine itself.
     if std::env::var_os("LXCBOX_BENCH_INSIDE").is_none() {
         let machine = Machine::new();
@@ -498,5 +505,14 @@ fn main() {
         if cases.is_empty() || cases.iter().any(|c| c == name) {
             case(&bench);
         }
+    }
+    // By name only: it takes ten minutes, and measures nothing that others do.
+    if cases.iter().any(|c| c == "soak") {
+        let soak::Size { workers, containers, time } = size;
+        println!("soak: {workers} at once on {containers} containers for {} s", time.as_secs());
+        let figures = soak::soak(&bench.machine, size);
+        print!("{figures}");
+        let left = bench.machine.settle();
+        assert!(figures.wrong.is_empty() && left.is_empty(), "left behind: {left:?}");
     }
 }

@@ -8,7 +8,6 @@
 mod missing;
 
 use missing::Missing;
-use std::cell::RefCell;
 use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs;
@@ -16,6 +15,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Where the binary under test was built.
@@ -60,7 +60,7 @@ pub struct Machine {
     /// A directory of this test's own, on a real file system.
     pub dir: PathBuf,
     tag: String,
-    containers: RefCell<Vec<String>>,
+    containers: Mutex<Vec<String>>,
     /// System calls that the tools do not have here.
     missing: Vec<Missing>,
 }
@@ -113,7 +113,7 @@ impl Machine {
         let mut out = std::io::BufReader::new(holder.stdout.take().expect("piped"));
         std::io::BufRead::read_line(&mut out, &mut line).expect("setup of the test machine");
         assert_eq!(line, "ready\n", "the test machine could not be set up; root is needed");
-        Self { holder, dir, tag, containers: RefCell::new(Vec::new()), missing }
+        Self { holder, dir, tag, containers: Mutex::new(Vec::new()), missing }
     }
 
     /// The private lxcpath.
@@ -134,7 +134,7 @@ impl Machine {
     /// A container name that no other test uses.
     pub fn name(&self, short: &str) -> String {
         let name = format!("{}-{short}", self.tag);
-        let mut all = self.containers.borrow_mut();
+        let mut all = self.containers.lock().expect("no panic meanwhile");
         if !all.contains(&name) {
             all.push(name.clone());
         }
@@ -316,7 +316,7 @@ impl Machine {
 
 impl Drop for Machine {
     fn drop(&mut self) {
-        for name in self.containers.borrow().iter() {
+        for name in self.containers.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             if self.lxcpath().join(name).exists() {
                 let _ = self.lxc("stop", &["-n", name, "-k"]);
             }

@@ -23,7 +23,7 @@ fn header(cmd: i32, datalen: i32, word: isize) -> Vec<u8> {
 
 /// What `peer` gives, run by a thread of its own in the machine's network namespace, where the
 /// sockets are. With `Some` uid the thread is that user and in no other group.
-fn as_peer<T: Send>(
+pub fn as_peer<T: Send>(
     m: &Machine,
     container: &str,
     uid: Option<u32>,

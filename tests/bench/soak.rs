@@ -1,0 +1,233 @@
+//! Many processes that start, stop, enter and list many containers at once: no deadlock, no wrong
+//! state, nothing left behind. `make bench CASES=soak` has ten minutes of it, a kernel test less.
+//!
+//! Three of four containers belong to one worker each, who therefore knows what their state has to
+//! be in every list, whatever the others do; the rest are fought over by all.
+
+use super::machine::{Machine, Outcome, run};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How much.
+#[derive(Clone, Copy, Debug)]
+pub struct Size {
+    pub workers: usize,
+    pub containers: usize,
+    pub time: Duration,
+}
+
+/// What was seen.
+#[derive(Debug, Default)]
+pub struct Figures {
+    /// Runs and the longest of them, by what was run.
+    runs: BTreeMap<&'static str, (usize, Duration)>,
+    /// Sentences with which one of those that are fought over said no, which is right.
+    refused: BTreeMap<String, usize>,
+    /// What must not be.
+    pub wrong: Vec<String>,
+}
+
+impl fmt::Display for Figures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all: usize = self.runs.values().map(|(count, _)| count).sum();
+        writeln!(f, "  {all} runs")?;
+        for (what, (count, longest)) in &self.runs {
+            writeln!(f, "  {what:<10} {count:>8}   longest {:>8.3} s", longest.as_secs_f64())?;
+        }
+        let mut refused: Vec<_> = self.refused.iter().collect();
+        refused.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        for (text, count) in refused.into_iter().take(20) {
+            writeln!(f, "  {count:>8} x {text}")?;
+        }
+        writeln!(f, "  wrong: {}", self.wrong.len())?;
+        self.wrong.iter().take(20).try_for_each(|text| writeln!(f, "    {text}"))
+    }
+}
+
+/// Does it all, and stops what still runs.
+pub fn soak(m: &Machine, size: Size) -> Figures {
+    m.sh("ip link add brs type bridge && ip link set brs up").ok();
+    let root = m.rootfs(&m.name("root"));
+    let define = |n: usize| {
+        let name = m.name(&format!("s{n}"));
+        let net = match n % 4 {
+            0 => "lxc.net.0.type = veth\nlxc.net.0.link = brs\nlxc.net.0.flags = up\n",
+            _ => "lxc.net.0.type = empty\n",
+        };
+        let config = format!(
+            "lxc.rootfs.path = dir:{}\nlxc.uts.name = s{n}\nlxc.pty.max = 4\n\
+             lxc.init.cmd = /bin/sleep 100000\n{net}",
+            root.display()
+        );
+        std::fs::create_dir_all(m.lxcpath().join(&name)).expect("directory");
+        std::fs::write(m.config(&name), config).expect("config");
+        name
+    };
+    let names: Vec<String> = (0..size.containers).map(define).collect();
+    let figures = Mutex::new(Figures::default());
+    let (owned, shared) = names.split_at(size.containers * 3 / 4);
+    let end = Instant::now() + size.time;
+    std::thread::scope(|scope| {
+        for number in 0..size.workers {
+            let own: Vec<(&str, bool)> = owned
+                .iter()
+                .skip(number)
+                .step_by(size.workers)
+                .map(|name| (name.as_str(), false))
+                .collect();
+            let figures = &figures;
+            scope.spawn(move || {
+                let random = 0x9e37_79b9_7f4a_7c15 ^ (number as u64 + 1);
+                let mut worker = Worker { m, own, shared, figures, random };
+                while Instant::now() < end {
+                    worker.turn();
+                }
+                worker.finish();
+            });
+        }
+    });
+    for name in shared {
+        m.lxc("stop", &["-n", name, "-k"]);
+    }
+    let mut figures = figures.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let running = m.lxc("ls", &["--active", "-1"]).stdout;
+    figures.wrong.extend(running.lines().map(|name| format!("{name} runs at the end")));
+    figures
+}
+
+struct Worker<'a> {
+    m: &'a Machine,
+    /// Its own, and whether they run.
+    own: Vec<(&'a str, bool)>,
+    shared: &'a [String],
+    figures: &'a Mutex<Figures>,
+    random: u64,
+}
+
+impl Worker<'_> {
+    fn below(&mut self, n: usize) -> usize {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        (self.random % n.max(1) as u64) as usize
+    }
+
+    fn run(&self, what: &'static str, args: &[&str]) -> Outcome {
+        let began = Instant::now();
+        let said = run(self.m.lxc_command(what, args));
+        let took = began.elapsed();
+        let mut figures = self.figures.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = figures.runs.entry(what).or_default();
+        *entry = (entry.0 + 1, entry.1.max(took));
+        let odd = ["panicked", "did not answer", "malformed"];
+        if said.status == 137 && what != "attach" || odd.iter().any(|w| said.stderr.contains(w)) {
+            figures.wrong.push(format!("lxc-{what} {args:?}: {} {}", said.status, said.stderr));
+        }
+        said
+    }
+
+    fn wrong(&self, text: String) {
+        self.figures.lock().unwrap_or_else(PoisonError::into_inner).wrong.push(text);
+    }
+
+    fn turn(&mut self) {
+        let mine = !self.own.is_empty() && self.below(4) > 0;
+        match (self.below(8), mine) {
+            (0, _) => self.list(),
+            (_, true) => {
+                let at = self.below(self.own.len());
+                self.one_of_mine(at);
+            }
+            (_, false) => self.one_of_all(),
+        }
+    }
+
+    /// Everything that is certain about one that nobody else touches.
+    fn one_of_mine(&mut self, at: usize) {
+        let (name, runs) = self.own[at];
+        let wanted = |said: Outcome, status: i32| {
+            if said.status != status {
+                self.wrong(format!("{}: {} {}", said.what, said.status, said.stderr));
+            }
+            said.stdout
+        };
+        match (self.random % 4, runs) {
+            (0, false) => {
+                let state = wanted(self.run("info", &["-n", name, "-sH"]), 0);
+                if state.trim() != "STOPPED" {
+                    self.wrong(format!("{name} is stopped, not {state}"));
+                }
+            }
+            (_, false) => {
+                wanted(self.run("start", &["-n", name]), 0);
+                self.own[at].1 = true;
+            }
+            (0, true) => {
+                wanted(self.run("stop", &["-n", name, "-k"]), 0);
+                self.own[at].1 = false;
+            }
+            (1, true) => {
+                let state = wanted(self.run("info", &["-n", name, "-sH"]), 0);
+                if state.trim() != "RUNNING" {
+                    self.wrong(format!("{name} runs, and is not {state}"));
+                }
+            }
+            (_, true) => {
+                let out = wanted(self.run("attach", &["-n", name, "--", "hostname"]), 0);
+                let hostname = name.rsplit('-').next().unwrap_or_default();
+                if out.trim() != hostname {
+                    self.wrong(format!("attach to {name} came to {out}"));
+                }
+            }
+        }
+    }
+
+    /// Who is fought over may say no, but in a sentence and with a status of the tool's own.
+    fn one_of_all(&mut self) {
+        if self.shared.is_empty() {
+            return;
+        }
+        let name = &self.shared[self.below(self.shared.len())];
+        let (what, args, allowed): (_, &[&str], &[i32]) = match self.below(4) {
+            0 => ("start", &[], &[0, 1]),
+            1 => ("stop", &["-k"], &[0, 1, 2]),
+            2 => ("attach", &["--", "true"], &[0, 1, 137]),
+            _ => ("info", &["-s"], &[0]),
+        };
+        let said = self.run(what, &[&["-n", name], args].concat());
+        if !allowed.contains(&said.status) {
+            self.wrong(format!("{}: {} {}", said.what, said.status, said.stderr));
+        } else if said.status != 0 {
+            let text = said.stderr.lines().next().unwrap_or_default().replace(name.as_str(), "…");
+            let mut figures = self.figures.lock().unwrap_or_else(PoisonError::into_inner);
+            *figures.refused.entry(text).or_default() += 1;
+        }
+    }
+
+    fn list(&mut self) {
+        let said = self.run("ls", &["-f", "-F", "NAME,STATE"]);
+        if said.status != 0 {
+            self.wrong(format!("lxc-ls: {} {}", said.status, said.stderr));
+        }
+        let states: BTreeMap<&str, &str> =
+            said.stdout.lines().filter_map(|line| line.trim_end().split_once(' ')).collect();
+        for (name, runs) in &self.own {
+            let wanted = if *runs { "RUNNING" } else { "STOPPED" };
+            let state = states.get(name).map(|state| state.trim());
+            if state != Some(wanted) {
+                self.wrong(format!("a list has {state:?} for {name}, which is {wanted}"));
+            }
+        }
+    }
+
+    fn finish(&mut self) {
+        for at in 0..self.own.len() {
+            let (name, runs) = self.own[at];
+            if runs && self.run("stop", &["-n", name, "-k"]).status != 0 {
+                self.wrong(format!("{name} did not stop at the end"));
+            }
+        }
+    }
+}
