@@ -320,7 +320,9 @@ install: build generator
 	install -d $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
 	install -m 0644 $(OUT)/generated/fish/* $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
 	$(call install_boot,lxc-containers,0755,$(LIBEXECDIR)/lxc/lxc-containers)
-	$(if $(UNITDIR),$(foreach unit,lxc.service lxc@.service lxc-net.service,\
+	[ -e $(DESTDIR)$(LIBEXECDIR)/lxc/lxc-monitord ] && [ ! -h $(DESTDIR)$(LIBEXECDIR)/lxc/lxc-monitord ] || \
+		ln -sf $(BINDIR)/lxcbox $(DESTDIR)$(LIBEXECDIR)/lxc/lxc-monitord
+	$(if $(UNITDIR),$(foreach unit,lxc.service lxc@.service lxc-net.service lxc-monitord.service,\
 		$(call install_boot,$(unit),0644,$(UNITDIR)/$(unit));))
 	$(if $(USERUNITDIR),$(call install_boot,lxc-user.service,0644,$(USERUNITDIR)/lxc.service))
 	$(if $(INITDIR),$(foreach name,lxc lxc-net,\

@@ -43,10 +43,13 @@ applets! {
     info
     init
     ls
+    monitor
+    monitord
     net
     snapshot
     start
     stop
+    top
     unfreeze
     update_config
     wait

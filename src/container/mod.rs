@@ -14,12 +14,14 @@ pub mod list;
 pub mod live;
 pub mod lock;
 mod nested;
+pub mod observe;
 pub mod power;
 pub mod settings;
 pub mod snapshot;
 pub mod start;
 pub mod survey;
 pub mod template;
+pub mod usage;
 
 use crate::config::ConfigError;
 use crate::config::document::{self, Loaded};

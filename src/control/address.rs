@@ -34,6 +34,16 @@ pub fn listening(table: &str) -> impl Iterator<Item = (&str, &str)> {
     })
 }
 
+/// Likewise of the socket of lxc-monitord for `lxcpath`: a hash and as much of the path as fits.
+pub fn monitor_socket(lxcpath: &Path) -> Vec<u8> {
+    let path = lxcpath.as_os_str().as_bytes();
+    let hash = fnv1a(&[b"lxc/", path, b"/monitor-sock"].concat());
+    let mut out = format!("lxc/{hash:016x}/").into_bytes();
+    out.extend_from_slice(path);
+    out.truncate(TOO_LONG - 1);
+    out
+}
+
 /// 64-bit FNV-1a.
 pub fn fnv1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
@@ -58,6 +68,14 @@ mod tests {
         let hashed = plain(106 - 11);
         assert!(hashed.starts_with(b"lxc/") && hashed.ends_with(b"/command"));
         assert_eq!(hashed.len(), 4 + 16 + 8);
+    }
+
+    #[test]
+    fn the_socket_of_lxc_monitord() {
+        // As /proc/net/unix shows it with LXC 5.0.2.
+        let name = monitor_socket(Path::new("/var/tmp/watch/lxc"));
+        assert_eq!(name, b"lxc/01a665e99bba74af//var/tmp/watch/lxc");
+        assert_eq!(monitor_socket(Path::new(&"/p".repeat(80))).len(), 105);
     }
 
     #[test]

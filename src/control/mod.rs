@@ -2,11 +2,13 @@
 //! numbers, so that its tools manage our containers and ours its.
 //!
 //! [`proto`] has the table of commands, [`client`] asks, [`server`] answers through the trait
-//! [`server::Container`], [`state`] are the states and their announcements.
+//! [`server::Container`], [`state`] are the states and their announcements, [`monitord`] is who
+//! collects those of all containers.
 
 pub mod address;
 pub mod client;
 pub mod error;
+pub mod monitord;
 pub mod proto;
 pub mod server;
 pub mod state;

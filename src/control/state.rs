@@ -166,7 +166,16 @@ impl Notice {
     }
 }
 
-/// The fifo that LXC's lxc-monitord reads for all containers of `lxcpath`.
+impl Notice {
+    /// The container that a message is about; bytes that are no UTF-8 are replaced.
+    pub fn name(bytes: &[u8; NOTICE_BYTES]) -> String {
+        let field = &bytes[4..4 + NAME_BYTES];
+        let name = field.split(|byte| *byte == 0).next().unwrap_or_default();
+        String::from_utf8_lossy(name).into_owned()
+    }
+}
+
+/// The fifo that lxc-monitord reads for all containers of `lxcpath`.
 pub fn monitor_fifo(run_dir: &Path, lxcpath: &Path) -> PathBuf {
     let below = lxcpath.strip_prefix("/").unwrap_or(lxcpath);
     run_dir.join("lxc").join(below).join("monitor-fifo")
@@ -225,6 +234,7 @@ mod tests {
             let bytes = notice.encode("c1");
             assert_eq!(&bytes[4..7], b"c1\0");
             assert_eq!(Notice::decode(&bytes), Some(notice));
+            assert_eq!(Notice::name(&bytes), "c1");
         }
         let mut bytes = Notice::State(State::Running).encode(&"x".repeat(300));
         assert_eq!(bytes[4 + 255], 0);

@@ -43,6 +43,15 @@ pub fn make_all(path: &Path, mode: u32) -> Result<()> {
         .at("mkdir", || format!("{path:?}"))
 }
 
+/// Makes a fifo unless something of that name is there.
+pub fn make_fifo(path: &Path, mode: u32) -> Result<()> {
+    let kind = rustix::fs::FileType::Fifo;
+    match rustix::fs::mknodat(rustix::fs::CWD, path, kind, mode.into(), 0) {
+        Err(rustix::io::Errno::EXIST) => Ok(()),
+        done => done.at("mknod", || format!("{path:?}")),
+    }
+}
+
 /// The names in a directory, sorted by bytes (strcmp, as LXC sorts containers).
 pub fn names(path: &Path) -> Result<Vec<OsString>> {
     let operand = || format!("{path:?}");

@@ -8,7 +8,7 @@
 
 use super::error::{At, Result, SysError};
 use rustix::fs::{Mode, OFlags};
-use rustix::termios::{OptionalActions, Termios};
+use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -228,6 +228,7 @@ impl Drop for NonBlocking<'_> {
 pub struct RawMode {
     fd: OwnedFd,
     old: Termios,
+    new: Termios,
 }
 
 impl RawMode {
@@ -235,12 +236,32 @@ impl RawMode {
     /// bytes pass unchanged in both directions, for the inner terminal has treated them already.
     /// What was typed before is kept.
     pub fn enter(fd: BorrowedFd<'_>) -> Result<Self> {
+        Self::with(fd, Termios::make_raw)
+    }
+
+    /// Only keys: each can be read at once and is not shown. Those that send signals still do, and
+    /// output is treated as usual.
+    pub fn enter_keys(fd: BorrowedFd<'_>) -> Result<Self> {
+        Self::with(fd, |mode| {
+            mode.local_modes.remove(LocalModes::ICANON | LocalModes::ECHO);
+            mode.special_codes[SpecialCodeIndex::VMIN] = 1;
+            mode.special_codes[SpecialCodeIndex::VTIME] = 0;
+        })
+    }
+
+    fn with(fd: BorrowedFd<'_>, change: fn(&mut Termios)) -> Result<Self> {
         let fd = fd.try_clone_to_owned().at("fcntl", || "F_DUPFD_CLOEXEC")?;
         let old = rustix::termios::tcgetattr(&fd).at("tcgetattr", || "")?;
         let mut new = old.clone();
-        new.make_raw();
-        rustix::termios::tcsetattr(&fd, OptionalActions::Now, &new).at("tcsetattr", || "")?;
-        Ok(Self { fd, old })
+        change(&mut new);
+        let mode = Self { fd, old, new };
+        mode.again()?;
+        Ok(mode)
+    }
+
+    /// The new settings once more, after [`RawMode::restore`].
+    pub fn again(&self) -> Result<()> {
+        rustix::termios::tcsetattr(&self.fd, OptionalActions::Now, &self.new).at("tcsetattr", || "")
     }
 
     /// Puts the old settings back.

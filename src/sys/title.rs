@@ -59,6 +59,12 @@ pub fn set_title(title: &str) -> Result<()> {
     if rc < 0 { Err(SysError::last("prctl", "PR_SET_MM_MAP")) } else { Ok(()) }
 }
 
+/// The short name of /proc/self/comm, by which pgrep(1) and `ps -C` find a process; cut to 15 bytes.
+pub fn set_name(name: &std::ffi::CStr) {
+    // Fails for nothing but a bad address.
+    let _ = rustix::thread::set_name(name);
+}
+
 /// The addresses in /proc/PID/stat (proc(5), fields 26 to 51); the break is not among them.
 fn parse_stat(stat: &str) -> Option<MmMap> {
     // The command name in parentheses may hold anything; the last one ends it.

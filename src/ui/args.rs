@@ -7,6 +7,7 @@
 use super::command::{Arg, ArgMatches, Command, Takes};
 use super::report::{self, Failure};
 use crate::util::blame::Explain;
+use crate::util::ere::Ere;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
@@ -17,6 +18,8 @@ pub mod id {
     pub const NAME: &str = "name";
     /// `-n` of a tool that works without: lxc-ls, lxc-autostart.
     pub const NAME_OPTIONAL: &str = "name-optional";
+    /// `-n` of a tool that looks at many: a regular expression.
+    pub const PATTERN: &str = "pattern";
     pub const QUIET: &str = "quiet";
     pub const LOGFILE: &str = "logfile";
     pub const LOGPRIORITY: &str = "logpriority";
@@ -38,6 +41,13 @@ pub fn shared(command: Command) -> Command {
 /// Adds the shared options to a tool that can work without a name; its arguments stay its own.
 pub fn shared_unnamed(command: Command) -> Command {
     add(command, id::NAME_OPTIONAL, "name of the container")
+}
+
+/// Adds the shared options to a tool that looks at many containers: `-n`, or the one argument, is
+/// a regular expression ([`pattern`]), and there may be several `-P` ([`lxcpaths`]).
+pub fn shared_pattern(command: Command) -> Command {
+    let command = add(command, id::PATTERN, "only containers whose whole name matches this");
+    command.arg(rest("REGEX"))
 }
 
 fn add(mut command: Command, name: &'static str, name_help: &'static str) -> Command {
@@ -100,6 +110,26 @@ pub fn get_format(ctx: &Context, matches: &ArgMatches) -> Result<Format, Failure
             Err(Failure::usage(ctx.prog, format!("unknown format \"{other}\": text or json")))
         }
     }
+}
+
+/// The containers meant by `-n` of [`shared_pattern`], anchored at both ends as in LXC; `None`: all.
+pub fn pattern(ctx: &Context, matches: &ArgMatches) -> Result<Option<Ere>, Failure> {
+    let text = match (get_text(ctx, matches, id::PATTERN)?, ctx.rest.as_slice()) {
+        (Some(text), []) => text.to_owned(),
+        (None, [word]) => word.to_string_lossy().into_owned(),
+        (None, []) => return Ok(None),
+        (_, [.., extra]) => {
+            return Err(Failure::usage(ctx.prog, format!("unexpected argument {}", quoted(extra))));
+        }
+    };
+    let wrong = |e| Failure::usage(ctx.prog, format!("the expression \"{text}\": {e}"));
+    Ere::new(&format!("^({text})$")).map(Some).map_err(wrong)
+}
+
+/// Every `-P`, or the system's default.
+pub fn lxcpaths(ctx: &Context, matches: &ArgMatches) -> Vec<PathBuf> {
+    let given: Vec<PathBuf> = matches.get_many(id::LXCPATH).filter_map(strip_slashes).collect();
+    if given.is_empty() { vec![ctx.lxcpath.clone()] } else { given }
 }
 
 /// The arguments after the options, shown as `NAME` in help texts: a command to run.
@@ -191,6 +221,7 @@ pub fn context(
     let prog = inv.prog;
     let named = command.find(id::NAME).is_some();
     let unnamed = command.find(id::NAME_OPTIONAL).is_some();
+    let many = command.find(id::PATTERN).is_some();
     let mut rest = matches.rest.clone();
     let mut ctx = Context {
         prog,
@@ -203,7 +234,7 @@ pub fn context(
         logpriority: None,
         rest: Vec::new(),
     };
-    if named || unnamed {
+    if named || unnamed || many {
         ctx.quiet = matches.get_flag(id::QUIET);
         ctx.rcfile = get(matches, id::RCFILE).map(PathBuf::from);
         ctx.logfile = get(matches, id::LOGFILE).map(PathBuf::from);
@@ -223,7 +254,7 @@ pub fn context(
             }
             None => ctx.lxcpath = (inv.default_lxcpath)()?,
         }
-        if paths.next().is_some() {
+        if paths.next().is_some() && !many {
             return Err(Failure::usage(prog, "this command only accepts 1 -P,--lxcpath argument"));
         }
     }

@@ -13,8 +13,10 @@ use std::sync::mpsc::Receiver;
 const TWO: &str = "lxc.net.0.type = empty\nlxc.mount.auto = proc:mixed\nlxc.tty.max = 2\n";
 
 /// A tool, mostly lxc-console, on a terminal of its own.
-struct Session {
-    child: Child,
+pub struct Session {
+    pub child: Child,
+    /// The tool's terminal.
+    pub terminal: File,
     typing: File,
     shown: Receiver<Vec<u8>>,
     output: String,
@@ -25,7 +27,7 @@ impl Session {
         Self::of("console", m, container, args)
     }
 
-    fn of(tool: &str, m: &Machine, container: &str, args: &[&str]) -> Self {
+    pub fn of(tool: &str, m: &Machine, container: &str, args: &[&str]) -> Self {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
         grantpt(&master).expect("a terminal");
         unlockpt(&master).expect("a terminal");
@@ -48,12 +50,13 @@ impl Session {
                 }
             }
         });
-        Self { child, typing, shown, output: String::new() }
+        let terminal = File::options().read(true).write(true).open(&name).expect(&name);
+        Self { child, terminal, typing, shown, output: String::new() }
     }
 
     /// Types `keys` and waits until `marker` is shown after that.
     #[track_caller]
-    fn say(&mut self, keys: &[u8], marker: &str) {
+    pub fn say(&mut self, keys: &[u8], marker: &str) {
         self.output.clear();
         self.typing.write_all(keys).expect("typing");
         eventually(10, &format!("{marker:?} on the terminal"), || {
@@ -66,7 +69,7 @@ impl Session {
 
     /// Types `keys` and waits for the tool's end: its status and what it said.
     #[track_caller]
-    fn end(mut self, keys: &[u8]) -> (Option<i32>, String) {
+    pub fn end(mut self, keys: &[u8]) -> (Option<i32>, String) {
         self.typing.write_all(keys).expect("typing");
         let how = eventually(10, "the end of the tool", || self.child.try_wait().expect("wait"));
         while let Ok(chunk) = self.shown.recv_timeout(std::time::Duration::from_secs(5)) {

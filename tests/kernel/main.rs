@@ -34,3 +34,4 @@ mod soak;
 mod stuck;
 mod systemd;
 mod walks;
+mod watching;
