@@ -52,6 +52,8 @@ applets! {
     top
     unfreeze
     update_config
+    unshare
+    usernsexec
     wait
 }
 

@@ -9,3 +9,4 @@ pub mod plan;
 pub mod start;
 pub mod supervise;
 pub mod sync;
+pub mod unshare;

@@ -3,7 +3,7 @@
 use crate::harness::{Dir, tools};
 
 /// The tools that take none of the common options, as in LXC.
-const BARE: [&str; 3] = ["lxc-config", "lxc-monitord", "lxc-update-config"];
+const BARE: [&str; 4] = ["lxc-config", "lxc-monitord", "lxc-update-config", "lxc-usernsexec"];
 
 /// The long options that a help text describes.
 fn options(help: &str) -> Vec<String> {

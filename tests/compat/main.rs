@@ -41,6 +41,7 @@ mod live;
 mod machine;
 mod reporter;
 mod tools;
+mod watch;
 
 use std::ffi::{CStr, c_char, c_int};
 use std::path::Path;
@@ -110,7 +111,8 @@ fn run(args: &[String]) -> c_int {
     let print = args.iter().any(|word| word == "--print");
     let wanted = |name: &str| words.is_empty() || words.iter().any(|w| name.contains(w.as_str()));
     let cases = cases::CASES.iter().map(Row::Case);
-    let rows = tools::SCENES.iter().chain(live::SCENES).map(Row::Scene).chain(cases);
+    let rows =
+        tools::SCENES.iter().chain(live::SCENES).chain(watch::SCENES).map(Row::Scene).chain(cases);
     let chosen: Vec<Row> = rows.filter(|row| wanted(row.name())).collect();
 
     let (next, bad) = (AtomicUsize::new(0), AtomicUsize::new(0));

@@ -22,6 +22,7 @@ mod lifecycle;
 mod lxcnet;
 mod machine;
 mod nested;
+mod namespaces;
 mod net;
 mod opcodes;
 mod openrc;
