@@ -164,8 +164,10 @@ old-kernels:
 # may lack, and the cgroup layouts that it has not. Two boots, as emulation is slow.
 DEBUG = $(OUT)/$(TARGET)/debug
 export LXCBOX_VM_CACHE ?= $(abspath $(OUT))/vm
-VM_V2 = parents:: cgroups:: device:: lifecycle::a_busybox runtime::cgroups_are
-VM_V1 = cgroups:: device:: lifecycle::a_busybox runtime::cgroups_are confinement::limits_and
+VM_V2 = parents:: cgroups:: device:: lifecycle::a_busybox runtime::cgroups_are watching::lxc_top_has \
+	checkpoint::
+VM_V1 = cgroups:: device:: lifecycle::a_busybox runtime::cgroups_are confinement::limits_and \
+	watching::lxc_top_has checkpoint::a_
 
 vm: packages-build packages-vm
 	$(BUILD) test --target $(TARGET) --test kernel --no-run -q

@@ -32,6 +32,7 @@ applets! {
     checkconfig
     autostart
     cgroup
+    checkpoint
     config
     console
     copy

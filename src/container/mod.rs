@@ -2,6 +2,7 @@
 //! enumerating, and the life-cycle verbs that are not a start.
 
 pub mod autostart;
+pub mod checkpoint;
 pub mod console;
 pub mod copy;
 pub mod create;

@@ -154,6 +154,7 @@ impl Start {
                 .cgroup_use()
                 .map(|all| all.into_iter().map(str::to_string).collect()),
             foreground: self.mode == Mode::Foreground,
+            restore: None,
         };
         Ok(Prepared { config: loaded.config, warnings, request })
     }

@@ -219,6 +219,50 @@ impl Network {
         Ok(network)
     }
 
+    /// The network that criu makes when it restores a container, with what it is to be told: a
+    /// value of `--external` for each interface that ends on the host.
+    pub fn for_restore(plan: &NetPlan) -> crate::sys::Result<(Self, Vec<String>)> {
+        let mut network = Self { entries: Vec::new(), context: None, host_ns: None };
+        let mut external = Vec::new();
+        for nic in &plan.nics {
+            let (name, link) = (&nic.name, nic.link.as_deref());
+            let mut undo = Vec::new();
+            let mut host = None;
+            match &nic.device {
+                Device::Veth(veth) => {
+                    let pair = veth.pair.clone().map_or_else(|| random_name("veth"), Ok)?;
+                    let bridge = link.map_or(String::new(), |link| format!("@{link}"));
+                    external.push(format!("veth[{name}]:{pair}{bridge}"));
+                    undo.push(Undo::Link(pair.clone()));
+                    host = Some(pair);
+                }
+                Device::Macvlan(_) => {
+                    external.push(format!("macvlan[{name}]:{}", link.unwrap_or_default()));
+                }
+                _ => {}
+            }
+            let (index, kind, link) = (nic.index, nic.kind, nic.link.clone());
+            let made = Made { index, kind, host, container: name.clone(), link };
+            network.entries.push(Entry { made, script_down: None, undo });
+        }
+        Ok((network, external))
+    }
+
+    /// After criu has made it: runs the scripts.
+    ///
+    /// # Errors
+    /// A script fails.
+    pub fn restored(&mut self, plan: &NetPlan, context: &ScriptContext) -> Result<(), NetError> {
+        self.context = Some(context.clone());
+        for (nic, entry) in plan.nics.iter().zip(&mut self.entries) {
+            entry.script_down.clone_from(&nic.script_down);
+            if let Some(command) = &nic.script_up {
+                script::run(Which::Up, command, &entry.made, context)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Makes the host's side of one interface and runs its script.
     fn add(
         &mut self,

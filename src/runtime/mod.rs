@@ -2,10 +2,12 @@
 pub mod attach;
 pub mod child;
 pub mod command;
+pub mod criu;
 pub mod daemon;
 pub mod init;
 pub mod monitor;
 pub mod plan;
+pub mod restore;
 pub mod start;
 pub mod supervise;
 pub mod sync;

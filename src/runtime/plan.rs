@@ -34,6 +34,8 @@ pub struct Request {
     pub cgroup_use: Option<Vec<String>>,
     /// Standard streams of the caller stay init's (foreground without a console).
     pub foreground: bool,
+    /// The first boot is out of these images.
+    pub restore: Option<super::criu::Images>,
 }
 
 /// A complete start.

@@ -421,7 +421,7 @@ fn pairs(ends: Vec<OwnedFd>) -> Vec<Pty> {
 }
 
 /// Opens the container's namespaces, those that it has of its own.
-fn keep_namespaces(plan: &StartPlan, pid: Pid) -> SysResult<Vec<(NsKind, OwnedFd)>> {
+pub(super) fn keep_namespaces(plan: &StartPlan, pid: Pid) -> SysResult<Vec<(NsKind, OwnedFd)>> {
     let own = NsKind::ALL.into_iter().filter(|&kind| plan.ns.separate(kind));
     own.map(|kind| Ok((kind, procfs::open_namespace(pid, kind.name())?))).collect()
 }

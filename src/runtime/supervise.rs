@@ -3,6 +3,7 @@
 use super::daemon::{self, Fate, Mode, PidFile};
 use super::monitor::{ConsoleEnds, Monitor};
 use super::plan::StartPlan;
+use super::restore;
 use super::start::{self, Ground, Live};
 use super::sync::{During, End, Failure, Step};
 use crate::cgroup::{CgroupTree, Placed};
@@ -99,6 +100,7 @@ fn supervise(
             daemon: report.is_some(),
             pidfile,
             network: None,
+            restored: false,
         };
         let how = session.run()?;
         Ok((how, session))
@@ -183,6 +185,8 @@ struct Session<'a> {
     daemon: bool,
     reserve: Vec<OwnedFd>,
     pidfile: Option<PidFile>,
+    /// The boot out of a checkpoint is over; what follows a reboot is a start.
+    restored: bool,
     /// After the last boot: devices whose removal nobody has to wait for.
     network: Option<Network>,
 }
@@ -273,7 +277,14 @@ impl Session<'_> {
             proc: &self.proc,
             keep_streams: start::kept_streams(self.plan),
         };
-        Ok((start::start(&mut ground, &mut self.hooks)?, ends))
+        let live = match &self.plan.request.restore {
+            Some(images) if !self.restored => {
+                self.restored = true;
+                restore::restore(&mut ground, &mut self.hooks, images)?
+            }
+            _ => start::start(&mut ground, &mut self.hooks)?,
+        };
+        Ok((live, ends))
     }
 
     /// After a failed start: the stop and post-stop hooks run as after any end, however far the

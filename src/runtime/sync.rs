@@ -123,6 +123,8 @@ steps! {
     Credentials = "changing to init's ids",
     /// Child: exec of init.
     Exec = "starting init",
+    /// Parent: criu, instead of all that.
+    Restore = "restoring the checkpoint",
     /// Parent: supervising.
     Running = "supervising the container",
 }

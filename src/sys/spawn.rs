@@ -74,6 +74,27 @@ pub fn run_keeping(
     fds: &[BorrowedFd<'_>],
     keep: usize,
 ) -> Result<Output> {
+    run(argv, env, fds, keep, &|| Ok(()))
+}
+
+/// As [`run_program`]; `prepare` is done in the program's process before. What it says is the
+/// output then, and the status 126.
+pub fn run_prepared(
+    argv: &[&str],
+    env: &[(String, String)],
+    fds: &[BorrowedFd<'_>],
+    prepare: &dyn Fn() -> std::result::Result<(), String>,
+) -> Result<Output> {
+    run(argv, env, fds, KEEP_OUTPUT, prepare)
+}
+
+fn run(
+    argv: &[&str],
+    env: &[(String, String)],
+    fds: &[BorrowedFd<'_>],
+    keep: usize,
+    prepare: &dyn Fn() -> std::result::Result<(), String>,
+) -> Result<Output> {
     let argv_c = CStrings::new(argv)?;
     let path = std::ffi::CString::new(argv[0])
         .map_err(|_| SysError::new("execve", argv[0], libc::EINVAL))?;
@@ -82,6 +103,10 @@ pub fn run_keeping(
         rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).at("pipe2", || "")?;
     match process::fork()? {
         Fork::Child => {
+            if let Err(text) = prepare() {
+                let _ = fd::write_all(writer.as_fd(), text.as_bytes());
+                process::exit_now(126);
+            }
             let error = exec_with_output(&path, &argv_c, &env_c, &writer, fds);
             let text = format!("{}: {error}\n", argv[0]);
             // The parent reads this as output; the status is the shell's for "cannot run".

@@ -101,4 +101,29 @@ pub const SCENES: &[Scene] = &[
         ],
         ..NOTHING
     },
+    Scene {
+        name: "tools-checkpoint",
+        containers: &[EMPTY, EMPTY],
+        setup: "lxc-start -n $a; mkdir -p /run/cp",
+        lines: &[
+            "lxc-checkpoint",
+            "lxc-checkpoint -n $a",
+            "lxc-checkpoint -n $a --bogus",
+            "lxc-checkpoint -n $a -D",
+            "lxc-checkpoint -n missing -D /run/cp",
+            "lxc-checkpoint -n missing -r -D /run/cp",
+            "lxc-checkpoint -n $b -D /run/cp",
+            "lxc-checkpoint -n $b -p -D /run/cp",
+            "lxc-checkpoint -n $a -r -D /run/cp",
+            "lxc-checkpoint -n $a -r -s -D /run/cp",
+            "lxc-checkpoint -n $a -r -p -D /run/cp",
+            "lxc-checkpoint -n $a -d -D /run/cp",
+            "lxc-checkpoint -n $a -F -D /run/cp",
+            "lxc-checkpoint -n $a -D /run/cp",
+            "lxc-info -n $a -sH",
+            "lxc-checkpoint -n $b -r -D /run/cp",
+            "lxc-info -n $b -sH",
+        ],
+        ..NOTHING
+    },
 ];

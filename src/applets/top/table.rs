@@ -287,7 +287,7 @@ mod tests {
         assert_eq!(
             lines[2],
             "web                        1.50         0.02         0.00        \
-             3.00 MiB(  0.00   /  0.00   )   7.00   "
+             3.00 MiB(  0.00   /  0.00   )    7.00   "
         );
         assert!(lines[3].starts_with("stuck              its monitor does not answer"));
         assert!(lines[4].starts_with("TOTAL 2 of 3"));

@@ -1,0 +1,118 @@
+//! lxc-checkpoint: dump and restore, by criu.
+
+use super::Applet;
+use crate::config::document;
+use crate::config::keys::Options;
+use crate::container::checkpoint::{self, Dump};
+use crate::container::info::{self, State};
+use crate::container::start::Start;
+use crate::container::Container;
+use crate::runtime::criu::Images;
+use crate::runtime::daemon::Mode;
+use crate::ui::args::{flag, get, get_text, shared, value};
+use crate::ui::command::{ArgMatches, Command};
+use crate::ui::{Context, Failure};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// The registry's entry.
+pub const APPLET: Applet = Applet {
+    name: "lxc-checkpoint",
+    about: "writes a running container to a directory, or restores it (criu)",
+    command,
+    run,
+};
+
+fn command() -> Command {
+    shared(
+        Command::new(APPLET.name)
+            .arg(value("dir", "checkpoint-dir", "DIR").short('D').help("the directory (required)"))
+            .arg(flag("restore", "restore").short('r').help("restore it; otherwise it is dumped"))
+            .arg(flag("stop", "stop").short('s').help("dump: the container does not go on"))
+            .arg(
+                flag("pre-dump", "pre-dump")
+                    .short('p')
+                    .help("dump only the memory; the next dump writes what changed"),
+            )
+            .arg(
+                value("predump-dir", "predump-dir", "DIR")
+                    .help("dump: such a one, from the directory of -D"),
+            )
+            .arg(flag("daemon", "daemon").short('d').help("restore in the background (default)"))
+            .arg(flag("foreground", "foreground").short('F').help("restore, and wait for its end"))
+            .arg(
+                value("action-script", "action-script", "FILE")
+                    .short('A')
+                    .help("a script that criu runs at its stages"),
+            )
+            .arg(flag("verbose", "verbose").short('v').help("criu logs all it does")),
+    )
+    .after_help(
+        "criu's log is dump.log, pre-dump.log or restore.log in the directory. The container \
+         should have\nlxc.console.path = none, lxc.tty.max = 0 and interfaces of veth, macvlan or \
+         empty only.",
+    )
+}
+
+fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
+    let usage = |text: &str| Failure::usage(ctx.prog, text);
+    let [restore, stop, pre, daemon, foreground] =
+        ["restore", "stop", "pre-dump", "daemon", "foreground"].map(|id| matches.get_flag(id));
+    let before = get_text(ctx, matches, "predump-dir")?.map(str::to_owned);
+    let Some(dir) = get(matches, "dir").filter(|dir| !dir.is_empty()) else {
+        return Err(usage("-D is required"));
+    };
+    let conflict = [
+        (restore && stop, "-s is not compatible with -r"),
+        (restore && pre, "-p is not compatible with -r"),
+        (restore && before.is_some(), "--predump-dir is not compatible with -r"),
+        (!restore && (daemon || foreground), "-d and -F need -r"),
+        (pre && stop, "-s is not compatible with -p"),
+    ];
+    if let Some((_, text)) = conflict.into_iter().find(|(there, _)| *there) {
+        return Err(usage(text));
+    }
+    let absolute = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
+    let images = Images {
+        dir: absolute(PathBuf::from(dir)),
+        verbose: matches.get_flag("verbose"),
+        action_script: get(matches, "action-script").map(|path| absolute(PathBuf::from(path))),
+    };
+    let container = Container::new(ctx.lxcpath.clone(), ctx.name())?;
+    let state = info::state(&container.client())?;
+    if state == State::Stopped && !container.is_defined() && ctx.rcfile.is_none() {
+        return Err(Failure::new("container doesn't exist").hint("lxc-ls lists what there is"));
+    }
+    match (restore, state) {
+        (true, State::Stopped) => {}
+        (true, _) => return Err(Failure::new("container is running already")),
+        (false, State::Stopped) => return Err(Failure::new("container is not running")),
+        (false, _) => {
+            let loaded = match &ctx.rcfile {
+                Some(file) => document::load(file, &Options::default())?,
+                None => container.load()?,
+            };
+            checkpoint::dump(&container, &loaded.config, &images, &Dump { pre, before, stop })?;
+            return Ok(ExitCode::SUCCESS);
+        }
+    }
+    if !foreground {
+        super::start::close_inherited()?;
+    }
+    let start = Start {
+        container,
+        rcfile: ctx.rcfile.clone(),
+        defines: Vec::new(),
+        command: Vec::new(),
+        execute: false,
+        mode: if foreground { Mode::Foreground } else { Mode::Daemon },
+        pidfile: None,
+    };
+    let prepared = start.prepare()?;
+    prepared.warnings.iter().for_each(|warning| ctx.warn(warning));
+    checkpoint::check(&prepared.config)?;
+    let mut plan = start.plan(prepared)?;
+    plan.request.restore = Some(images);
+    start.run(plan)?;
+    Ok(ExitCode::SUCCESS)
+}
