@@ -79,8 +79,9 @@ release = $(if $(filter yes,$(SMALL_STD)),RUSTC_BOOTSTRAP=1) \
 OUT    = $(or $(CARGO_TARGET_DIR),target)
 BINARY = $(OUT)/$(TARGET)/release/lxcbox
 
-.PHONY: all build generator help demo test check unit kernel old-kernel old-kernels vm test-vm cross compat \
-	glibc bench size install fuzz clean deb deb-test packages-vm packages-cross packages-deb \
+.PHONY: all build generator help demo test check unit kernel old-kernel old-kernels vm vm-checkconfig \
+	test-vm cross compat glibc bench size install fuzz clean deb deb-test packages-vm packages-cross \
+	packages-deb \
 	packages-build packages-demo packages-test packages-bench packages-fuzz
 
 all: build
@@ -94,6 +95,7 @@ help:
 	@echo 'make kernel   the tests on the real kernel (root)'
 	@echo 'make old-kernel  the same as on Linux 4.9, or without the system calls that MISSING= names'
 	@echo 'make vm       tests that need another kernel, in an emulated machine (no root)'
+	@echo 'make vm-checkconfig  lxc-checkconfig in emulated machines, booted in seven ways (no root)'
 	@echo 'make cross    ARCH=arm64 or armv7: the static binary for that machine'
 	@echo 'make test-vm  ARCH=arm64: demo and tests on an emulated machine of that kind (no root)'
 	@echo 'make deb      Debian packages for this machine and arm64; make deb-test tries them (root)'
@@ -173,6 +175,11 @@ vm: packages-build packages-vm
 	$(BUILD) test --target $(TARGET) --test kernel --no-run -q
 	tests/vm/suite $(DEBUG) '$(VM_V2)' --cgroup v2
 	tests/vm/suite $(DEBUG) '$(VM_V1)' --cgroup v1
+
+# lxc-checkconfig on that kernel, booted in seven ways.
+vm-checkconfig: packages-build packages-vm
+	$(BUILD) build --target $(TARGET) -q
+	tests/vm/checkconfig $(DEBUG)/lxcbox
 
 # Other machines. CROSS_RUST says whose Rust: rustup's (musl needs no C compiler for the target, glibc
 # takes Debian's), else Debian's rustc-web with glibc, in a place of its own; see the script.

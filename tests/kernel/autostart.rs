@@ -314,3 +314,76 @@ fn systemd_says_when_it_is_ready() {
     assert_eq!(state.stdout.trim(), "running");
     crate::systemd::stops(&m, &name);
 }
+
+/// A generator of small numbers that is the same in every run (xorshift).
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 33) as usize % sides
+    }
+
+    fn pick<'a>(&mut self, all: &[&'a str]) -> &'a str {
+        all[self.roll(all.len())]
+    }
+}
+
+/// What LXC's own tool would start, and in which order, of made-up directories: the same list.
+#[test]
+fn lists_of_any_configuration_are_lxcs() {
+    let m = Machine::new();
+    if !std::path::Path::new("/usr/bin/lxc-autostart").exists() {
+        println!("skipped: Debian's lxc is not installed");
+        return;
+    }
+    let mut dice = Dice(0x2545_f491_4f6c_dd1d);
+    let lines = [
+        &["", "lxc.start.auto = 1\n", "lxc.start.auto = 1\n", "lxc.start.auto = 0\n"][..],
+        &["", "", "lxc.start.order = 2\n", "lxc.start.order = -7\n", "lxc.start.order = 11\n"],
+        &["", "", "lxc.start.delay = 3\n", "lxc.start.delay = 0\n"],
+        &["", "", "lxc.group = web\n", "lxc.group = onboot db\n", "lxc.group = db\n"],
+        &["", "", "", "", "lxc.group = onboot\n", "lxc.group =\n"],
+    ];
+    let groups = ["onboot", "onboot,", "web,db", "db,web,", "nobody", "db", "onboot,web,"];
+    let (mut compared, mut listed) = (0, 0);
+    for round in 0..150 {
+        let path = m.dir.join(format!("random{round}"));
+        let mut good = false;
+        for n in 0..1 + dice.roll(7) {
+            // Names in another order than they are made in.
+            let dir = path.join(format!("c{}{n}", dice.pick(&["b", "a", "c"])));
+            fs::create_dir_all(&dir).unwrap();
+            let text: String = lines.iter().map(|all| dice.pick(all)).collect();
+            let broken = if dice.roll(12) == 0 { "lxc.nonsense = 1\n" } else { "" };
+            good |= broken.is_empty();
+            fs::write(dir.join("config"), format!("lxc.uts.name = x\n{text}{broken}")).unwrap();
+        }
+        let mut words = vec!["-P", path.to_str().unwrap(), "-L"];
+        for option in ["-a", "-A", "-s", "-r", "-k"] {
+            if dice.roll(4) == 0 {
+                words.push(option);
+            }
+        }
+        if dice.roll(2) == 0 {
+            words.extend(["-g", dice.pick(&groups)]);
+        }
+        let asked = |program: &str, first: &[&str]| {
+            let mut command = m.command(program);
+            command.args(first).args(&words);
+            crate::machine::run(command)
+        };
+        let theirs = asked("/usr/bin/lxc-autostart", &[]);
+        let ours = asked(crate::machine::BINARY, &["lxc-autostart"]);
+        assert_eq!(ours.stdout, theirs.stdout, "{words:?}\n{}{}", ours.stderr, theirs.stderr);
+        // Where it can read none LXC fails, as if there were no such directory.
+        let want = if good { theirs.status } else { 0 };
+        assert_eq!(ours.status, want, "{words:?}\n{}{}", ours.stderr, theirs.stderr);
+        compared += 1;
+        listed += ours.stdout.lines().count();
+        fs::remove_dir_all(&path).unwrap();
+    }
+    assert!(compared == 150 && listed > 100, "{listed} lines in {compared} lists");
+}

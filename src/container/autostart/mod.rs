@@ -9,10 +9,23 @@ pub mod run;
 
 use super::Container;
 use super::{info, list};
-use crate::sys::SysError;
+use crate::config::keys::Options;
+use crate::config::{Config, document};
+use crate::sys::{SysError, fd};
 use crate::util::sentence::sentence;
 use plan::Candidate;
 use std::path::Path;
+
+/// The lines of a broken configuration that say when it is meant; `None` if those are not to be
+/// understood either.
+fn meant(file: &Path) -> Option<Config> {
+    const KEYS: [&str; 4] = ["lxc.start.auto", "lxc.start.order", "lxc.group", "lxc.include"];
+    let text = fd::read_to_string(file).ok()?;
+    let key = |line: &str| line.split('=').next().map(str::trim).unwrap_or_default().to_owned();
+    let lines = text.lines().filter(|line| KEYS.contains(&key(line).as_str()));
+    let text: String = lines.flat_map(|line| [line, "\n"]).collect();
+    Some(document::parse(text.into(), file, &Options::default()).ok()?.config)
+}
 
 /// The defined containers of a path, as the plan needs them.
 ///
@@ -33,7 +46,13 @@ pub fn survey(lxcpath: &Path) -> Result<Vec<Candidate>, SysError> {
                 one.start = loaded.config.start;
                 one.groups = loaded.config.groups;
             }
-            Err(e) => one.broken = Some(sentence(&e)),
+            Err(e) => {
+                one.broken = Some(sentence(&e));
+                match meant(&container.config_file()) {
+                    Some(config) => (one.start, one.groups) = (config.start, config.groups),
+                    None => one.opaque = true,
+                }
+            }
         }
         all.push(one);
     }

@@ -75,6 +75,8 @@ pub struct Candidate {
     pub groups: Vec<String>,
     /// Why its configuration cannot be used.
     pub broken: Option<String>,
+    /// What that says of groups and autostart is not known either.
+    pub opaque: bool,
 }
 
 /// What becomes of a container of the plan.
@@ -137,6 +139,12 @@ impl Plan {
             plan.add(&candidate.name, role, start, action);
             keys.push(key);
         }
+        for one in all.iter().filter(|_| action == Action::Start) {
+            // One that is not meant is no failure, but nothing that is kept quiet about.
+            if let Some(why) = one.broken.as_ref().filter(|_| !plan.has(&one.name)) {
+                plan.warnings.push(format!("{}: {why}", one.name));
+            }
+        }
         let mut edges: Edges = vec![Vec::new(); plan.nodes.len()];
         for (at, (candidate, _)) in chosen.iter().enumerate() {
             for after in &candidate.start.after {
@@ -152,6 +160,10 @@ impl Plan {
         }
         plan.place(&keys, edges);
         plan
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.nodes.iter().any(|node| node.name == name)
     }
 
     fn add(&mut self, name: &str, role: Role, start: &Autostart, action: Action) {
@@ -269,10 +281,10 @@ fn choose<'a>(selection: &Selection, all: &'a [Candidate]) -> Vec<(&'a Candidate
                 true => candidate.groups.is_empty(),
                 false => candidate.groups.contains(group),
             };
-            // What a broken file says about groups and autostart nobody knows.
-            let broken = candidate.broken.is_some() && selection.action == Action::Start;
-            let meant = (selection.all || member || broken)
-                && (selection.ignore_auto || candidate.start.auto || broken)
+            // Better said once too often than never.
+            let opaque = candidate.opaque && selection.action == Action::Start;
+            let meant = (selection.all || member || opaque)
+                && (selection.ignore_auto || candidate.start.auto || opaque)
                 && candidate.running == (selection.action != Action::Start);
             if meant && !chosen.iter().any(|(have, _)| have.name == candidate.name) {
                 let order = i64::from(candidate.start.order);

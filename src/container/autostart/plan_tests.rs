@@ -135,7 +135,14 @@ fn what_cannot_be_waited_for_is_told() {
 fn a_broken_configuration_is_a_failed_start() {
     let mut all = [one("a", 0, "", "")];
     all[0].broken = Some("why".into());
+    let plan = Plan::new(&select(Action::Start, &[], false, false), &all);
+    assert_eq!(plan.nodes[0].role, Role::Refuse("why".into()));
+    // Only where it is meant.
     all[0].start.auto = false;
+    let plan = Plan::new(&select(Action::Start, &[], false, false), &all);
+    assert!(plan.nodes.is_empty());
+    assert_eq!(plan.warnings, ["a: why"]);
+    all[0].opaque = true;
     let plan = Plan::new(&select(Action::Start, &["x"], false, false), &all);
     assert_eq!(plan.nodes[0].role, Role::Refuse("why".into()));
     all[0].running = true;
