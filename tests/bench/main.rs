@@ -17,6 +17,8 @@
 mod machine;
 mod soak;
 
+mod boot;
+
 use machine::Machine;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -307,57 +309,6 @@ impl Bench {
         compare("create -t busybox + destroy", (self.rounds / 4).max(3), self.rest, sides);
     }
 
-    /// A hundred containers, one lxcpath for each side, started and killed again.
-    fn autostart(&self) {
-        let count = 100.min(self.many);
-        let rounds = (self.rounds / 8).max(3);
-        let mut paths = Vec::new();
-        for side in ["ours", "theirs"] {
-            let path = self.machine.dir.join(side);
-            for n in 0..count {
-                let name = self.define(&format!("auto{side}{n}"));
-                let from = self.machine.lxcpath().join(&name);
-                let to = path.join(&name);
-                std::fs::create_dir_all(&path).expect("an lxcpath");
-                std::fs::rename(&from, &to).expect("a container");
-                let config = std::fs::read_to_string(to.join("config")).expect("config");
-                let config = config.replace(&from.display().to_string(), &to.display().to_string());
-                std::fs::write(to.join("config"), config + "lxc.start.auto = 1\n").expect("config");
-            }
-            paths.push(path);
-        }
-        let run = |theirs: bool, path: &Path, args: &[&str]| {
-            let mut command = if theirs {
-                Command::new("/usr/bin/lxc-autostart")
-            } else {
-                let mut own = Command::new(machine::BINARY);
-                own.arg("lxc-autostart");
-                own
-            };
-            must(command.arg("-P").arg(path).args(args));
-        };
-        let mut times = [[Vec::new(), Vec::new()], [Vec::new(), Vec::new()]];
-        let sides = if installed("lxc-autostart") { 2 } else { 1 };
-        for _ in 0..rounds {
-            for (side, times) in times.iter_mut().enumerate().take(sides) {
-                for (args, times) in [&[][..], &["-k"][..]].iter().zip(times) {
-                    let begin = Instant::now();
-                    run(side == 1, &paths[side], args);
-                    times.push(begin.elapsed());
-                }
-            }
-        }
-        for (what, title) in ["start", "kill"].iter().enumerate() {
-            println!("autostart, {title} of {count} ({rounds} rounds)");
-            let mut first = None;
-            for (side, name) in ["lxcbox", "lxc"].iter().enumerate().take(sides) {
-                let took = median(&mut times[side][what]).as_secs_f64();
-                let ratio = took / *first.get_or_insert(took);
-                println!("  {name:<16} {:>9.2} ms   {ratio:>6.2}", took * 1e3);
-            }
-        }
-    }
-
     /// `true` in a container, without network, for all who can do it.
     fn execute(&self) {
         let name = self.machine.container("exec", "lxc.net.0.type = empty\n");
@@ -492,13 +443,15 @@ fn main() {
         println!("no C compiler: the floor is not measured");
     }
     let bench = Bench { machine, rounds, many, dense, rest, floor };
-    let all: [(&str, Case); 7] = [
+    let all: [(&str, Case); 9] = [
         ("start", Bench::start_stop),
         ("attach", Bench::attach_and_info),
         ("ls", Bench::lists),
         ("create", Bench::create),
         ("execute", Bench::execute),
         ("autostart", Bench::autostart),
+        ("shutdown", Bench::shutdown),
+        ("checkconfig", Bench::checkconfig),
         ("density", Bench::density),
     ];
     for (name, case) in all {
