@@ -95,6 +95,31 @@ fn callers_of_32_bits_get_the_same_policy() {
     }
 }
 
+/// A whole program under the policy that every container of LXC's configurations has.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn programs_of_32_bits_run_under_the_common_policy() {
+    let m = Machine::new();
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kernel/i386.c");
+    if !std::path::Path::new(source).exists() {
+        println!("skipped: neither source nor compiler in an emulated machine");
+        return;
+    }
+    let c = m.container("all32", &policy(&m, include_str!("../../share/config/common.seccomp")));
+    let program = root(&m, &c).join("bin/all32");
+    let mut cc = std::process::Command::new("cc");
+    cc.args(["-m32", "-O1", "-ffreestanding", "-fno-stack-protector", "-fno-pic", "-no-pie"]);
+    cc.args(["-nostdlib", "-static", "-o"]).arg(&program).arg(source);
+    run(cc).ok();
+    let seen = sees(&m, &c, "/bin/all32; echo $?");
+    if seen.contains("not found") || seen.contains("126") {
+        println!("skipped: this kernel runs no 32-bit programs");
+        return;
+    }
+    let does = "page 1\nbyte 120\nchild 5\nfile 1\nmkdir 0\n";
+    assert_eq!(seen, format!("{does}init_module -1\nkexec_load -1\n0\n"));
+}
+
 /// A 32-bit x86 program that makes one system call and exits with its negated result.
 #[cfg(target_arch = "x86_64")]
 fn elf32(call: u8, first: u32) -> Vec<u8> {
