@@ -4,22 +4,24 @@
 //! that descriptor; the copy is made by the descriptor of its directory and one name. Nothing but
 //! a regular file or a directory is ever opened for reading. Hard links, holes, extended
 //! attributes (and with them ACLs), owners, modes and times are kept; blocks are shared where the
-//! file system can. The walk keeps a bounded number of directories open. Start reading at
-//! [`tree`].
+//! file system can (`content.rs`, `attributes.rs`). The walk keeps a bounded number of directories
+//! open. Start reading at [`tree`].
+
+mod attributes;
+mod content;
 
 use super::error::{Result, SysError};
 use super::{fd, mount, path};
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, SeekFrom, Stat, XattrFlags};
+use attributes::attributes;
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, SeekFrom, Stat};
 use rustix::io::Errno;
-use std::ffi::{CString, OsStr, OsString};
+use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 /// Levels whose directories stay open; those above are opened again on the way back.
 const MAX_OPEN: usize = 64;
-/// Bytes between two looks at the caller's `tick`.
-const CHUNK: u64 = 16 << 20;
 /// Objects between two looks at the caller's `tick`.
 const TICK_OBJECTS: u64 = 64;
 
@@ -238,7 +240,11 @@ impl<'a> Copy<'a> {
         name: &OsStr,
         stat: Stat,
     ) -> Call<Option<Level>> {
-        call("mkdir", rustix::fs::mkdirat(to, name, 0o700.into()))?;
+        match rustix::fs::mkdirat(to, name, 0o700.into()) {
+            // A new file system may have it already.
+            Err(Errno::EXIST) if name == "lost+found" => {}
+            made => call("mkdir", made)?,
+        }
         let made = call("open", open_dir(to.as_fd(), name))?;
         let source = again(object, OFlags::RDONLY | OFlags::DIRECTORY)?;
         let mount = mount::mount_id(source.as_fd());
@@ -282,156 +288,12 @@ impl<'a> Copy<'a> {
         })
     }
 
-    /// The content of a file: shared blocks, else each range of data.
-    fn data(&mut self, from: BorrowedFd<'_>, to: BorrowedFd<'_>, size: u64) -> Call<()> {
-        if self.can_clone && size > 0 {
-            match rustix::fs::ioctl_ficlone(to, from) {
-                Ok(()) => return Ok(()),
-                // EINVAL may be about this file alone (no checksums on one side of btrfs).
-                Err(Errno::INVAL) => {}
-                Err(_) => self.can_clone = false,
-            }
-        }
-        let mut at = 0;
-        while at < size {
-            let start = match rustix::fs::seek(from, SeekFrom::Data(at)) {
-                Ok(start) => start,
-                Err(Errno::NXIO) => break,
-                // A file system without holes.
-                Err(_) => at,
-            };
-            let end = rustix::fs::seek(from, SeekFrom::Hole(start)).unwrap_or(size).min(size);
-            at = end.max(start + 1);
-            if self.range(from, to, start, end)? == Progress::End {
-                break;
-            }
-        }
-        call("ftruncate", rustix::fs::ftruncate(to, size))
-    }
-
-    fn range(
-        &mut self,
-        from: BorrowedFd<'_>,
-        to: BorrowedFd<'_>,
-        start: u64,
-        end: u64,
-    ) -> Call<Progress> {
-        let (mut read, mut written) = (start, start);
-        let mut buffer = Vec::new();
-        let mut looked = 0;
-        while read < end {
-            let want = usize::try_from((end - read).min(CHUNK)).unwrap_or(1 << 20);
-            let before = read;
-            if self.can_range {
-                let (r, w) = (Some(&mut read), Some(&mut written));
-                match rustix::fs::copy_file_range(from, r, to, w, want) {
-                    Ok(0) => return Ok(Progress::End),
-                    Ok(_) => {}
-                    // FALLBACK(<5.3): between two file systems, and what cannot do it at all.
-                    Err(_) => self.can_range = false,
-                }
-            }
-            if !self.can_range {
-                buffer.resize(want.min(256 << 10), 0);
-                let n = call("read", rustix::io::pread(from, buffer.as_mut_slice(), read))?;
-                if n == 0 {
-                    return Ok(Progress::End);
-                }
-                let mut rest = &buffer[..n];
-                while !rest.is_empty() {
-                    let n = call("write", rustix::io::pwrite(to, rest, written))?;
-                    rest = &rest[n..];
-                    written += n as u64;
-                }
-                read = written;
-            }
-            self.done.bytes += read - before;
-            looked += read - before;
-            if looked >= CHUNK {
-                looked = 0;
-                self.look()?;
-            }
-        }
-        Ok(Progress::More)
-    }
-
     fn remove_seeds(&mut self) {
         let Some((_, name)) = self.seeds.take() else { return };
         if let Err(e) = super::tree::remove(self.to, &name) {
             log::warn!("removing {name:?} from the copy: {e}");
         }
     }
-}
-
-#[derive(PartialEq, Eq)]
-enum Progress {
-    More,
-    /// The file is shorter than it was.
-    End,
-}
-
-/// Owner, extended attributes, mode, times, in the order in which none undoes another.
-fn attributes(stat: &Stat, from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Call<()> {
-    let (uid, gid) =
-        (rustix::fs::Uid::from_raw(stat.st_uid), rustix::fs::Gid::from_raw(stat.st_gid));
-    let empty = AtFlags::EMPTY_PATH;
-    call("chown", rustix::fs::chownat(to, "", Some(uid), Some(gid), empty))?;
-    // By /proc, which was checked to be one: the only way for `O_PATH` descriptors.
-    let (source, made) = (by_number(from), by_number(to));
-    xattrs(&source, &made)?;
-    if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
-        let mode = Mode::from_raw_mode(stat.st_mode & 0o7777);
-        call("chmod", rustix::fs::chmod(made.as_str(), mode))?;
-    }
-    #[allow(clippy::unnecessary_cast, reason = "the fields' widths differ between targets")]
-    let times = rustix::fs::Timestamps {
-        last_access: rustix::fs::Timespec {
-            tv_sec: stat.st_atime as i64,
-            tv_nsec: stat.st_atime_nsec as _,
-        },
-        last_modification: rustix::fs::Timespec {
-            tv_sec: stat.st_mtime as i64,
-            tv_nsec: stat.st_mtime_nsec as _,
-        },
-    };
-    let none = AtFlags::empty();
-    call("utimensat", rustix::fs::utimensat(rustix::fs::CWD, made.as_str(), &times, none))
-}
-
-fn xattrs(from: &str, to: &str) -> Call<()> {
-    // Not empty: the length that is asked for with no room does not come back through the wrapper.
-    let mut room: Vec<u8> = vec![0; 4096];
-    let list = loop {
-        match rustix::fs::listxattr(from, room.as_mut_slice()) {
-            Ok(0) | Err(Errno::OPNOTSUPP) => return Ok(()),
-            Ok(n) if n <= room.len() => break room[..n].to_vec(),
-            Ok(n) => room.resize(n + 256, 0),
-            Err(Errno::RANGE) => room.resize(room.len() + 4096, 0),
-            Err(e) => return Err(("listxattr", e)),
-        }
-    };
-    for name in list.split_inclusive(|&b| b == 0) {
-        let Ok(name) = CString::from_vec_with_nul(name.to_vec()) else { continue };
-        let mut value = vec![0u8; 64 << 10];
-        let n = match rustix::fs::getxattr(from, name.as_c_str(), value.as_mut_slice()) {
-            // Removed meanwhile, or one that only privilege may read.
-            Err(Errno::NODATA | Errno::PERM) => continue,
-            result => call("getxattr", result)?,
-        };
-        match rustix::fs::setxattr(to, name.as_c_str(), &value[..n], XattrFlags::empty()) {
-            Ok(()) => {}
-            // One of the source's file system alone, such as btrfs.compression.
-            Err(Errno::OPNOTSUPP | Errno::INVAL) if !is_common(name.to_bytes()) => {}
-            Err(e) => return Err(("setxattr", e)),
-        }
-    }
-    Ok(())
-}
-
-/// Attributes that every file system is expected to keep.
-fn is_common(name: &[u8]) -> bool {
-    let common: [&[u8]; 4] = [b"user.", b"trusted.", b"security.capability", b"system.posix_acl"];
-    common.iter().any(|prefix| name.starts_with(prefix))
 }
 
 /// Opens the directories of `above` again, from one below, and checks that they are the same: the
@@ -502,122 +364,4 @@ pub fn open(path: &std::path::Path) -> Result<OwnedFd> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
-
-    fn copy(from: &std::path::Path, to: &std::path::Path) -> Result<Copied> {
-        tree(open(from)?.as_fd(), open(to)?.as_fd(), &mut |_| Ok(()))
-    }
-
-    #[test]
-    fn links_holes_modes_and_times_are_kept() {
-        let temp = tempfile::tempdir().unwrap();
-        let (from, to) = (temp.path().join("a"), temp.path().join("b"));
-        std::fs::create_dir_all(from.join("sub/deep")).unwrap();
-        std::fs::create_dir(&to).unwrap();
-        std::fs::write(from.join("file"), "text").unwrap();
-        std::fs::hard_link(from.join("file"), from.join("sub/same")).unwrap();
-        std::fs::hard_link(from.join("file"), from.join("sub/deep/same")).unwrap();
-        symlink("/etc/passwd", from.join("link")).unwrap();
-        std::fs::set_permissions(from.join("file"), PermissionsExt::from_mode(0o4751)).unwrap();
-        let sparse = std::fs::File::create(from.join("sparse")).unwrap();
-        std::os::unix::fs::FileExt::write_at(&sparse, b"x", 8 << 20).unwrap();
-        sparse.set_len(64 << 20).unwrap();
-        let old = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000);
-        sparse.set_modified(old).unwrap();
-        let done = copy(&from, &to).unwrap();
-        assert_eq!(done.objects, 7);
-        let meta = |name: &str| std::fs::symlink_metadata(to.join(name)).unwrap();
-        assert_eq!(meta("file").mode() & 0o7777, 0o4751);
-        assert_eq!(meta("file").ino(), meta("sub/same").ino());
-        assert_eq!(meta("file").nlink(), 3);
-        assert_eq!(meta("sparse").len(), 64 << 20);
-        assert!(meta("sparse").blocks() < 1 << 12, "{}", meta("sparse").blocks());
-        assert_eq!(meta("sparse").modified().unwrap(), old);
-        assert_eq!(std::fs::read_link(to.join("link")).unwrap(), PathBuf::from("/etc/passwd"));
-        assert_eq!(std::fs::read_dir(&to).unwrap().count(), 4);
-    }
-
-    #[test]
-    fn attributes_and_nodes_are_kept() {
-        // Not in memory: a tmpfs may lack some.
-        let temp = tempfile::tempdir_in("/var/tmp").unwrap();
-        let (from, to) = (temp.path().join("a"), temp.path().join("b"));
-        std::fs::create_dir_all(from.join("dir")).unwrap();
-        std::fs::create_dir(&to).unwrap();
-        std::fs::write(from.join("file"), "text").unwrap();
-        // Version 2; owner rw, user 7 r, group r, mask r, others none.
-        let acl: Vec<u8> = [(1u16, 6u16, u32::MAX), (2, 4, 7), (4, 4, u32::MAX), (16, 4, u32::MAX)]
-            .iter()
-            .chain([&(32, 0, u32::MAX)])
-            .fold(2u32.to_le_bytes().to_vec(), |mut all, (tag, perm, id)| {
-                all.extend(tag.to_le_bytes());
-                all.extend(perm.to_le_bytes());
-                all.extend(id.to_le_bytes());
-                all
-            });
-        let mut given = vec![("user.colour", b"green".to_vec())];
-        given.push(("system.posix_acl_access", acl));
-        if super::super::cred::euid() == 0 {
-            given.push(("trusted.overlay.opaque", b"y".to_vec()));
-            let kind = FileType::CharacterDevice;
-            let rdev = rustix::fs::makedev(1, 3);
-            rustix::fs::mknodat(rustix::fs::CWD, from.join("null"), kind, 0o620.into(), rdev)
-                .unwrap();
-        }
-        for (name, value) in &given {
-            for file in ["file", "dir"] {
-                rustix::fs::setxattr(from.join(file), *name, value, XattrFlags::empty()).unwrap();
-            }
-        }
-        copy(&from, &to).unwrap();
-        for (name, value) in &given {
-            for file in ["file", "dir"] {
-                let mut got = vec![0; 256];
-                let n = rustix::fs::getxattr(to.join(file), *name, got.as_mut_slice()).unwrap();
-                assert_eq!(&got[..n], value, "{name} of {file}");
-            }
-        }
-        if super::super::cred::euid() == 0 {
-            let nodes = [&from, &to].map(|dir| std::fs::metadata(dir.join("null")).unwrap());
-            let facts = nodes.map(|node| (node.rdev(), node.mode()));
-            assert_eq!(facts[0], facts[1]);
-        }
-    }
-
-    #[test]
-    fn deep_trees_need_few_descriptors() {
-        let temp = tempfile::tempdir().unwrap();
-        for name in ["a", "b"] {
-            std::fs::create_dir(temp.path().join(name)).unwrap();
-        }
-        let mut at = open(&temp.path().join("a")).unwrap();
-        for _ in 0..2000 {
-            rustix::fs::mkdirat(&at, "d", 0o755.into()).unwrap();
-            at = open_dir(at.as_fd(), OsStr::new("d")).unwrap();
-        }
-        let done = copy(&temp.path().join("a"), &temp.path().join("b")).unwrap();
-        assert_eq!(done.objects, 2000);
-        let top = open(temp.path()).unwrap();
-        for name in ["a", "b"] {
-            super::super::tree::remove(top.as_fd(), OsStr::new(name)).unwrap();
-        }
-    }
-
-    #[test]
-    fn an_interruption_ends_it() {
-        let temp = tempfile::tempdir().unwrap();
-        let (from, to) = (temp.path().join("a"), temp.path().join("b"));
-        std::fs::create_dir(&from).unwrap();
-        std::fs::create_dir(&to).unwrap();
-        for n in 0..200 {
-            std::fs::write(from.join(n.to_string()), "").unwrap();
-        }
-        let stop = SysError::new("copy", "stop", libc::EINTR);
-        let told = stop.clone();
-        let mut tick = |_: &Copied| Err(told.clone());
-        let (from, to) = (open(&from).unwrap(), open(&to).unwrap());
-        assert_eq!(tree(from.as_fd(), to.as_fd(), &mut tick).unwrap_err(), stop);
-    }
-}
+mod tests;
