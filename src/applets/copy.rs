@@ -15,7 +15,7 @@ use crate::sys::copy::Copied;
 use crate::sys::sealed;
 use crate::ui::args::{flag, get, get_text, rest, shared, value};
 use crate::ui::command::{ArgMatches, Command};
-use crate::ui::progress::Progress;
+use crate::ui::progress::{Progress, Removals};
 use crate::ui::{Context, Failure, out};
 use std::process::ExitCode;
 
@@ -33,7 +33,7 @@ const HALT_SECONDS: i64 = 60;
 fn command() -> Command {
     let options = [
         ("newpath", 'p', "PATH", "container path of the copy, instead of the source's"),
-        ("backingstorage", 'B', "TYPE", "storage of the copy: dir, btrfs, loop, lvm, overlay"),
+        ("backingstorage", 'B', "TYPE", "storage of the copy: dir, btrfs, loop, lvm, zfs, overlay"),
         ("fssize", 'L', "SIZE", "size of a new image or volume: a number and B, K, M, G or T"),
         ("mount", 'm', "MOUNTS", "with -e: bind=SOURCE[:TARGET][:ro|rw], overlay=SOURCE[:TARGET], …"),
     ];
@@ -101,6 +101,7 @@ fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let target = Container::new(newpath, &name)?;
     let throw_away = Ephemeral { keep: keep_data, tmpfs, mounts: mounts(ctx, matches)? };
     let words = super::start::words(ctx)?;
+    let removals = Removals::show(ctx.quiet);
     let mut progress = Progress::new(ctx.quiet);
     let mut request = Request {
         source: &source,
@@ -115,7 +116,7 @@ fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
         progress: &mut |done: &Copied| progress.show(done.objects, done.bytes),
     };
     let done = if rename { rename::rename(&mut request) } else { copy::copy(&mut request) };
-    drop(progress);
+    drop((progress, removals));
     let made = done.map_err(failure)?;
     made.notes.iter().for_each(|note| ctx.warn(note));
     if !ephemeral {

@@ -4,7 +4,7 @@ use super::Applet;
 use crate::container::Container;
 use crate::container::create::{self, Request, Store};
 use crate::container::template::Template;
-use crate::storage::{Format, Kind, Made};
+use crate::storage::{Format, Kind, Made, StorageError};
 use crate::ui::args::{flag, get, get_text, rest, shared, value};
 use crate::ui::command::{ArgMatches, Command};
 use crate::ui::{Context, Failure, help, report};
@@ -43,7 +43,7 @@ fn command() -> Command {
         .arg(
             value("bdev", "bdev", "STORE")
                 .short('B')
-                .help("backing store: dir (default), btrfs, loop, lvm, none, best; several by comma"),
+                .help("backing store: dir (default), btrfs, loop, lvm, zfs, none, best; several by comma"),
         );
     for (name, shown, text, stores) in STORE_OPTIONS {
         command = command.arg(value(name, name, shown).help(format!("{text} ({stores})")));
@@ -118,15 +118,13 @@ fn storage(ctx: &Context, matches: &ArgMatches) -> Result<Store, Failure> {
         }
         match (*store, Kind::parse(store)) {
             ("best", _) => kinds.extend([Kind::Btrfs, Kind::Dir]),
-            (_, Some(kind @ (Kind::Dir | Kind::Btrfs | Kind::Loop | Kind::Lvm))) => {
-                kinds.push(kind);
-            }
+            (_, Some(kind)) if Kind::NEW.contains(&kind) => kinds.push(kind),
             _ => {}
         }
     }
     if kinds.is_empty() {
-        let text = format!("the backing store \"{}\" is not built yet", stores.join(","));
-        return Err(Failure::new(text).hint("-B dir works everywhere; btrfs, loop and lvm are there"));
+        let kind = stores.first().and_then(|word| Kind::parse(word)).unwrap_or(Kind::Dir);
+        return Err(StorageError::NotNew { kind }.into());
     }
     for (name, _, _, needs) in STORE_OPTIONS.iter().filter(|(name, ..)| *name != "dir") {
         if get(matches, name).is_some() && !needs.split(", ").any(|need| stores.contains(&need)) {
@@ -150,6 +148,8 @@ fn storage(ctx: &Context, matches: &ArgMatches) -> Result<Store, Failure> {
         group: owned("vgname")?,
         volume: owned("lvname")?,
         pool: owned("thinpool")?,
+        dataset: owned("zfsroot")?,
+        usual_pool: None,
     };
     Ok(Store { asked: get(matches, "bdev").is_some(), kinds, made })
 }

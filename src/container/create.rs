@@ -8,17 +8,18 @@ use super::template::{Interrupts, Mapped, Run, Template, TemplateError, run};
 use crate::config::document::{self, Loaded};
 use crate::config::embedded::default_conf;
 use crate::config::keys::Options;
+use crate::config::path::SystemKey;
 use crate::config::{Config, ConfigError, IdKind, IdMapEntry, Origin, Sourced};
 use crate::idmap::{IdMap, IdMapError, Writer, plan_writer, user_namespace};
 use crate::mount::{RootSource, open_source};
 use crate::storage::{self, Backend, Kind, Made, StorageError};
 use crate::sys::lock::{Wait, create_marker};
 use crate::sys::{SysError, cred, dirs, errno, fd};
-use crate::util::blame::Explain;
+use crate::util::blame::{Explain, boxed};
 use crate::util::sentence::sentence;
 use crate::util::sha1;
 use std::ffi::OsString;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 /// What is to be made.
@@ -97,18 +98,8 @@ pub enum CreateError {
     Signals(#[source] SysError),
 }
 
-/// Boxed: a result should not be as large as its rarest error.
-macro_rules! boxed {
-    ($($variant:ident($error:ty)),* $(,)?) => {$(
-        impl From<$error> for CreateError {
-            fn from(error: $error) -> Self {
-                Self::$variant(Box::new(error))
-            }
-        }
-    )*};
-}
-
 boxed! {
+    CreateError:
     Lock(LockError), Config(ConfigError), IdMap(IdMapError), Template(TemplateError),
     Rest(DestroyError), Storage(StorageError),
 }
@@ -209,7 +200,7 @@ fn create_locked(request: &Request<'_>) -> Result<Created, CreateError> {
     let marker_path = container.dir().join("partial");
     let marker = create_marker(&marker_path).map_err(|e| made(&marker_path, e))?;
     undo.add(marker_path);
-    let (rootfs, tree) = make_rootfs(request, &mut loaded, map.as_ref(), &mut undo)?;
+    let (rootfs, tree) = make_rootfs(request, &marker, &mut loaded, map.as_ref(), &mut undo)?;
     undo.add(container.config_file());
     loaded.save(&container.config_file())?;
     if let Some(template) = request.template {
@@ -286,6 +277,7 @@ pub(super) fn chown_to_root(path: &Path, map: Option<&IdMap>) -> Result<(), Crea
 /// there.
 fn make_rootfs(
     request: &Request<'_>,
+    marker: &OwnedFd,
     loaded: &mut Loaded,
     map: Option<&IdMap>,
     undo: &mut Undo,
@@ -309,9 +301,18 @@ fn make_rootfs(
         if *kind == Kind::Btrfs && n < last && !storage::has_subvolumes(&container) {
             continue;
         }
-        let backend = storage::fresh(*kind, &container, &store.made)?;
+        let mut options = store.made.clone();
+        volume_defaults(*kind, &mut options)?;
+        let backend = match storage::fresh(*kind, &container, &options) {
+            Err(e) if n < last => {
+                log::info!("{}; trying the next backing store", sentence(&e));
+                continue;
+            }
+            backend => backend?,
+        };
+        note_volume(marker, backend.as_ref()).map_err(|e| made(&container, e))?;
         let path = backend.path().to_owned();
-        let existed = dirs::exists(&path);
+        let existed = !kind.is_volume() && dirs::exists(&path);
         let created = backend.create(owner);
         let location = backend.location();
         let source = backend.root_source();
@@ -341,6 +342,27 @@ fn make_rootfs(
         };
     }
     Err(CreateError::NoFreeId)
+}
+
+/// What lxc.conf says of volumes, where no option does.
+pub(super) fn volume_defaults(kind: Kind, made: &mut Made) -> Result<(), CreateError> {
+    if kind.is_volume() {
+        let system = super::system()?;
+        made.group = made.group.take().or(system.get(SystemKey::LvmVg));
+        made.usual_pool = system.get(SystemKey::LvmThinPool);
+        made.dataset = made.dataset.take().or(system.get(SystemKey::ZfsRoot));
+    }
+    Ok(())
+}
+
+/// Writes a volume that is about to be made into the marker: whoever finds that left by a killed
+/// process knows what else to remove.
+pub(super) fn note_volume(marker: &OwnedFd, backend: &dyn Backend) -> Result<(), SysError> {
+    fd::set_size(marker.as_fd(), 0)?;
+    match backend.kind().is_volume() {
+        true => fd::write_all(marker.as_fd(), backend.location().as_bytes()),
+        false => Ok(()),
+    }
 }
 
 fn run_template(

@@ -23,28 +23,33 @@ pub(super) fn attach_image(image: &Path, root: &RootPlan) -> SysResult<LoopDevic
     loopdev::attach(file.as_fd(), read_only)
 }
 
+/// The one type to try, with an option of its own; `None` tries all that the kernel has.
+pub(super) type Known = Option<(&'static str, &'static str)>;
+
 /// The file system of a device as a detached mount.
-pub(super) fn detached(device: &Path, root: &RootPlan) -> SysResult<OwnedFd> {
-    each_type(device, |kind| {
+pub(super) fn detached(device: &Path, known: Known, root: &RootPlan) -> SysResult<OwnedFd> {
+    each_type(device, known, |kind, own| {
         let fs = FsContext::open(kind)?;
         fs.string("source", &device.display().to_string())?;
         if is_read_only(root) {
             fs.flag("ro")?;
         }
+        super::rootfs::options(&fs, own)?;
         super::rootfs::options(&fs, &root.options.data)?;
         fs.mount(root.options.attrs.set)
     })
 }
 
 /// FALLBACK(<5.2): mount(2) of a device onto an open directory.
-pub(super) fn classic(device: &Path, point: &Root, root: &RootPlan) -> SysResult<()> {
+pub(super) fn classic(device: &Path, known: Known, point: &Root, root: &RootPlan) -> SysResult<()> {
     let mut flags = sysmount::attrs_to_ms(root.options.attrs.set);
     if is_read_only(root) {
         flags |= MS_RDONLY;
     }
-    each_type(device, |kind| {
+    each_type(device, known, |kind, own| {
+        let data = [own, &root.options.data].join(",");
         let source = Source::Text(device);
-        sysmount::mount_on(&source, point.fd(), kind, flags, &root.options.data)
+        sysmount::mount_on(&source, point.fd(), kind, flags, data.trim_matches(','))
     })
 }
 
@@ -52,19 +57,31 @@ fn is_read_only(root: &RootPlan) -> bool {
     root.options.fs_flags & MS_RDONLY != 0 || root.options.attrs.set & sysmount::ATTR_RDONLY != 0
 }
 
+/// Types that may be modules which nobody has loaded yet; to ask for one loads it. The first takes
+/// precedence: those that the kernel lists before it take some of its file systems too, with less.
+const MODULES: [&str; 5] = ["ext4", "xfs", "btrfs", "f2fs", "squashfs"];
+
 /// Tries the kernel's types until one takes the device; the error is that of the type which came
 /// furthest.
-fn each_type<T>(device: &Path, mut attempt: impl FnMut(&str) -> SysResult<T>) -> SysResult<T> {
+fn each_type<T>(
+    device: &Path,
+    known: Known,
+    mut attempt: impl FnMut(&str, &str) -> SysResult<T>,
+) -> SysResult<T> {
+    if let Some((kind, own)) = known {
+        return attempt(kind, own);
+    }
     let table = sysfd::read_to_string("/proc/filesystems")?;
     let mut types: Vec<&str> =
         table.lines().filter(|line| !line.starts_with("nodev")).map(str::trim).collect();
-    // The types before it take some of its file systems too, with less.
-    types.sort_by_key(|kind| *kind != "ext4");
+    types.retain(|kind| !MODULES.contains(kind));
+    types.insert(0, MODULES[0]);
+    types.extend(&MODULES[1..]);
     let nothing = "no file system of a type that this kernel has";
     let mut furthest =
         SysError::new("mount", format!("\"{}\": {nothing}", device.display()), errno::EINVAL);
     for kind in types.into_iter().filter(|kind| !kind.starts_with("fuse")) {
-        match attempt(kind) {
+        match attempt(kind, "") {
             Ok(done) => return Ok(done),
             Err(e) if e.is(errno::ENOSYS) => return Err(e),
             Err(e) if e.is(errno::EINVAL) || e.is(errno::ENODEV) => {}

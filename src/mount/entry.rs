@@ -142,15 +142,21 @@ fn make_overlay_dirs(data: &str) -> SysResult<()> {
 
 /// Opens a detached tree, attributes set, for each thing that needs an id map: the root file
 /// system first when it does, then the entries in order. `None` is an optional entry that cannot
-/// be opened. Empty when the plan has no id map at all.
+/// be opened. `root` is the root file system's if it was opened already. Empty when the plan has no id map at all.
 ///
 /// # In the child
 /// After the pre-mount hooks and before [`super::rootfs()`]; the descriptors go to the parent for
 /// [`apply_idmaps`] and are kept for [`super::rootfs()`] and [`attach_idmapped`].
-pub fn open_idmapped(plan: &MountPlan) -> Result<Vec<Option<OwnedFd>>, MountError> {
+pub fn open_idmapped(
+    plan: &MountPlan,
+    root: Option<BorrowedFd<'_>>,
+) -> Result<Vec<Option<OwnedFd>>, MountError> {
     let mut trees = Vec::new();
     if plan.root_idmap().is_some() {
-        trees.push(super::open_rootfs(plan)?);
+        trees.push(match root {
+            Some(root) => Some(super::dup_tree(root)?),
+            None => super::open_rootfs(plan)?,
+        });
     }
     for entry in plan.idmapped() {
         let reach = entry.options.bind.unwrap_or(Reach::One);

@@ -225,6 +225,12 @@ impl Explain for MountError {
                 "too many mounts: sysctl -w fs.mount-max=200000".to_owned()
             }
             Self::Node { .. } if number == errno::ENOSPC => DEV_FULL.to_owned(),
+            Self::MountPoint { path, .. } if number == errno::EACCES => {
+                format!(
+                    "the container's root must reach it: chmod a+x the directories of {}",
+                    path.display()
+                )
+            }
             Self::MountPoint { path, .. } => format!("mkdir -p {}", path.display()),
             Self::Line { problem: FstabProblem::TargetElsewhere(target), .. } => {
                 let target = target.to_string_lossy();

@@ -23,12 +23,13 @@ pub use entry::{apply_idmaps, ask_idmaps, attach_idmapped, entries, open_idmappe
 pub use error::MountError;
 pub use pivot::{after_pivot, pivot};
 pub use plan::MountPlan;
+pub(crate) use rootfs::unescape_octal;
 pub use rootfs::{check_not_covered, mount_source, open_rootfs, open_source, rootfs, slave_all};
 
 use crate::config::Config;
 use crate::sys::path::Root;
 use std::fmt;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 /// Where LXC (and `make install`) keeps the directory that root file systems are mounted on.
@@ -55,15 +56,26 @@ pub enum RootSource {
     Image(PathBuf),
     /// A block device with one.
     Block(PathBuf),
+    /// A dataset of ZFS.
+    Dataset(PathBuf),
 }
 
 impl RootSource {
+    /// True if to mount it takes privilege on the host: whoever is root in a user namespace alone
+    /// is given the mount.
+    pub fn needs_host(&self) -> bool {
+        matches!(self, Self::Image(_) | Self::Block(_) | Self::Dataset(_))
+    }
+
     /// The directory to fall back on as mount point.
-    fn own_directory(&self) -> PathBuf {
+    fn own_directory(&self, config: &Config) -> PathBuf {
         match self {
             Self::Dir(path) | Self::Overlay { upper: path, .. } => path.clone(),
-            // LXC makes it beside the image.
-            Self::Image(path) | Self::Block(path) => path.with_file_name("rootfs"),
+            // LXC makes it beside the config and the image.
+            Self::Image(path) => path.with_file_name("rootfs"),
+            Self::Block(_) | Self::Dataset(_) => config
+                .origin("lxc.rootfs.path")
+                .map_or_else(PathBuf::new, |origin| origin.file.with_file_name("rootfs")),
         }
     }
 }
@@ -74,6 +86,7 @@ impl fmt::Display for RootSource {
             Self::Dir(path) => write!(f, "dir:{}", path.display()),
             Self::Image(path) => write!(f, "loop:{}", path.display()),
             Self::Block(path) => write!(f, "{}", path.display()),
+            Self::Dataset(name) => write!(f, "zfs:{}", name.display()),
             Self::Overlay { lower, upper, .. } => {
                 f.write_str("overlay")?;
                 lower.iter().try_for_each(|path| write!(f, ":{}", path.display()))?;
@@ -121,9 +134,16 @@ pub fn load_mount_point(config: &Config, root: Option<&RootSource>) -> Result<Pa
     }
     let default = Path::new(DEFAULT_MOUNT_POINT);
     match root {
-        Some(root) if Root::open(default).is_err() => Ok(root.own_directory()),
+        Some(root) if Root::open(default).is_err() => Ok(root.own_directory(config)),
         _ => Ok(default.to_owned()),
     }
+}
+
+/// Another descriptor of a tree.
+///
+/// # In the child
+pub fn dup_tree(tree: BorrowedFd<'_>) -> Result<OwnedFd, MountError> {
+    crate::sys::fd::dup_above(tree, 3).map_err(MountError::Slave)
 }
 
 /// The root file system while it is being set up, in the child.

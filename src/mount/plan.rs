@@ -150,7 +150,7 @@ fn plan_root(
             return Err(refuse(FstabProblem::BindData(options.data)));
         }
         RootSource::Dir(_) => {}
-        _ if options.idmap.is_some() => {
+        RootSource::Overlay { .. } if options.idmap.is_some() => {
             return Err(refuse(FstabProblem::IdMapNotBind));
         }
         _ => {}
@@ -226,7 +226,7 @@ fn place(plan: &MountPlan, entry: &Entry, inputs: &Inputs<'_>) -> Result<PathBuf
     match &inputs.root {
         Some(RootSource::Dir(dir)) => prefixes.push(dir.clone()),
         Some(RootSource::Overlay { upper, .. }) => prefixes.push(upper.clone()),
-        Some(RootSource::Image(_) | RootSource::Block(_)) | None => {}
+        Some(_) | None => {}
     }
     prefixes.push(inputs.mount_point.to_owned());
     let rest = prefixes.iter().find_map(|prefix| after(target, prefix));

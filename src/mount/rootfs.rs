@@ -44,7 +44,7 @@ fn shared_mounts(table: &str) -> Vec<String> {
 }
 
 /// Undoes the `\ooo` escapes of mountinfo.
-pub(super) fn unescape_octal(field: &str) -> String {
+pub(crate) fn unescape_octal(field: &str) -> String {
     let mut out = Vec::with_capacity(field.len());
     let bytes = field.as_bytes();
     let mut at = 0;
@@ -66,10 +66,11 @@ pub(super) fn unescape_octal(field: &str) -> String {
 }
 
 /// The root file system as a detached tree with all its attributes but the id map, which needs
-/// a privilege that only the parent has. For `idmap=` only; else [`rootfs`] does it.
+/// a privilege that only the parent has. For `idmap=`; else [`rootfs`] does it.
 ///
 /// # In the child
-/// After [`slave_all`]; the descriptor is then mapped by the parent and given to [`rootfs`].
+/// After [`slave_all`]; the descriptor is then mapped by the parent and given to [`rootfs`]. What
+/// [`RootSource::needs_host`] is opened by the parent before.
 pub fn open_rootfs(plan: &MountPlan) -> Result<Option<OwnedFd>, MountError> {
     match &plan.root {
         Some(root) => detached(root, plan.user_ns).map(Some).map_err(|e| failed(root, e)),
@@ -184,11 +185,15 @@ fn detached(root: &RootPlan, user_ns: bool) -> SysResult<OwnedFd> {
         }
         RootSource::Image(image) => {
             let device = block::attach_image(image, root)?;
-            block::detached(&device.path, root)
+            block::detached(&device.path, None, root)
         }
-        RootSource::Block(device) => block::detached(device, root),
+        RootSource::Block(device) => block::detached(device, None, root),
+        RootSource::Dataset(name) => block::detached(name, ZFS, root),
     }
 }
+
+/// The type and the option by which ZFS takes a dataset that has a mount point of its own.
+const ZFS: Option<(&str, &str)> = Some(("zfs", "zfsutil"));
 
 /// Options as mount(8) takes them.
 pub(super) fn options(fs: &FsContext, data: &str) -> SysResult<()> {
@@ -242,9 +247,10 @@ fn mount_classic(root: &RootPlan, point: &Root, user_ns: bool) -> SysResult<Root
         }
         RootSource::Image(image) => {
             let device = block::attach_image(image, root)?;
-            block::classic(&device.path, point, root)?;
+            block::classic(&device.path, None, point, root)?;
         }
-        RootSource::Block(device) => block::classic(device, point, root)?,
+        RootSource::Block(device) => block::classic(device, None, point, root)?,
+        RootSource::Dataset(name) => block::classic(name, ZFS, point, root)?,
     }
     let top = Root::open(&root.mount_point)?;
     legacy::finish(top.fd(), &how(root))?;

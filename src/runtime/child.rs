@@ -34,6 +34,8 @@ pub(super) struct Inherited<'a> {
     pub(super) cgroups: &'a CgroupTree,
     /// Whether clone3 put it into the unified one already.
     pub(super) placed: Placed,
+    /// The root file system where only the parent could open it.
+    pub(super) root: Option<BorrowedFd<'a>>,
     /// How the cgroups are mounted.
     pub(super) view: CgroupMountView,
     /// The console's pair when it is of the host's devpts.
@@ -146,9 +148,9 @@ fn idmapped_trees(
     plan: &StartPlan,
     from: &Inherited<'_>,
 ) -> Result<(Option<OwnedFd>, Vec<Option<OwnedFd>>), Failure> {
-    let mut trees = mount::open_idmapped(&plan.mounts).during(Step::IdMappedMounts)?;
+    let mut trees = mount::open_idmapped(&plan.mounts, from.root).during(Step::IdMappedMounts)?;
     if trees.is_empty() {
-        return Ok((None, trees));
+        return Ok((given(from)?, trees));
     }
     for tree in &trees {
         let one: Vec<BorrowedFd<'_>> = tree.iter().map(AsFd::as_fd).collect();
@@ -161,8 +163,15 @@ fn idmapped_trees(
             *tree = None;
         }
     }
-    let root = if plan.mounts.root_idmap().is_some() { trees.remove(0) } else { None };
+    let root = match plan.mounts.root_idmap() {
+        Some(_) => trees.remove(0),
+        None => given(from)?,
+    };
     Ok((root, trees))
+}
+
+fn given(from: &Inherited<'_>) -> Result<Option<OwnedFd>, Failure> {
+    from.root.map(mount::dup_tree).transpose().during(Step::Rootfs)
 }
 
 /// A start hook is a program of the container; that it is missing is told before the change of

@@ -205,8 +205,23 @@ fn plan_ids(config: &Config) -> Result<Option<(idmap::IdMap, idmap::Writer)>, Fa
 fn plan_mounts(config: &Config, request: &Request) -> Result<mount::MountPlan, Failure> {
     let backend = storage::open(config).during(Step::Plan)?;
     let root = backend.as_ref().map(|backend| backend.root_source());
+    let hooks = config.hooks(HookKind::PreStart);
+    if let (Some(backend), []) = (&backend, hooks) {
+        backend.check().during(Step::Plan).map_err(|mut failure| {
+            failure.origin = failure.origin.or(config.origin("lxc.rootfs.path").cloned());
+            failure
+        })?;
+    }
+    if let (Some(root), true) = (root.as_ref().filter(|r| r.needs_host()), cred::euid() != 0) {
+        let text = format!("lxc.rootfs.path = {root}: only root can mount an image or a device");
+        return Err(Failure {
+            origin: config.origin("lxc.rootfs.path").cloned(),
+            hint: Some("as root: lxc-copy -n NAME -N NEW -B dir".to_owned()),
+            ..Failure::text(Step::Plan, text)
+        });
+    }
     // A pre-start hook may be what makes it appear.
-    if let (Some(mount::RootSource::Dir(dir)), []) = (&root, config.hooks(HookKind::PreStart)) {
+    if let (Some(mount::RootSource::Dir(dir)), []) = (&root, hooks) {
         Root::open(dir).map_err(|e| Failure {
             message: format!("lxc.rootfs.path cannot be used: {e}"),
             origin: config.origin("lxc.rootfs.path").cloned(),
@@ -237,8 +252,8 @@ fn layers(mounts: &mount::MountPlan) -> Vec<Root> {
         Some(mount::RootSource::Overlay { lower, upper, .. }) => {
             std::iter::once(upper).chain(lower).collect()
         }
-        Some(mount::RootSource::Image(file) | mount::RootSource::Block(file)) => vec![file],
-        None => Vec::new(),
+        Some(mount::RootSource::Image(file)) => vec![file],
+        Some(mount::RootSource::Block(_) | mount::RootSource::Dataset(_)) | None => Vec::new(),
     };
     dirs.into_iter().filter_map(|dir| Root::open(dir).ok()).collect()
 }

@@ -84,7 +84,13 @@ pub fn start(ground: &mut Ground<'_>, hooks: &mut HookContext) -> Result<Live, F
         ns::open_joins(&plan.ns, |name| Client::new(&plan.request.lxcpath, name).init_pid().ok())
             .during(Step::ShareNamespaces)?;
 
-    let (end, init) = clone_child(ground, hooks, &host_console, &joins)?;
+    // A device is mounted by who is root on the host; the child is not.
+    let alien =
+        plan.mounts.user_ns && plan.mounts.root.as_ref().is_some_and(|r| r.source.needs_host());
+    let tree = if alien { mount::open_rootfs(&plan.mounts).during(Step::Rootfs)? } else { None };
+
+    let (end, init) = clone_child(ground, hooks, &host_console, &joins, tree.as_ref())?;
+    drop(tree);
     let pid = init.pid();
     log::info!("init is process {pid}");
     hooks.pid = Some(pid);
@@ -135,6 +141,7 @@ fn clone_child(
     hooks: &HookContext,
     console: &Option<Pty>,
     joins: &[(NsKind, OwnedFd)],
+    root: Option<&OwnedFd>,
 ) -> Result<(End, KillOnDrop), Failure> {
     let plan = ground.plan;
     let own_binary = if plan.request.execute {
@@ -154,6 +161,7 @@ fn clone_child(
         proc: ground.proc,
         cgroups: ground.cgroups,
         placed: Placed::Nowhere,
+        root: root.map(AsFd::as_fd),
         view,
         console: console.as_ref(),
         keep_streams: ground.keep_streams,

@@ -2,7 +2,7 @@
 //! is pure; [`Fresh::fill`] carries it out.
 
 use super::overlay::Overlay;
-use super::{Backend, Kind, Made, StorageError, fresh, image};
+use super::{Backend, Kind, Made, StorageError, device, fresh, image};
 use crate::mount::{RootSource, open_source};
 use crate::sys::copy::{self, Copied, Tick};
 use crate::sys::fd::{self, OpenFlags};
@@ -32,7 +32,7 @@ pub struct Fresh {
     method: Method,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 enum Method {
     /// A new empty layer on top of the source.
     Layer,
@@ -40,6 +40,10 @@ enum Method {
     Delta,
     /// A snapshot of the subvolume.
     Subvolume,
+    /// A clone of the dataset.
+    Dataset,
+    /// A snapshot of the volume; one that is not thin goes with its source.
+    Volume { thin: bool },
     /// The image is copied as it is.
     Image,
     /// Object by object.
@@ -78,23 +82,54 @@ pub fn plan(source: &dyn Backend, dir: &Path, wish: &Wish) -> Result<Fresh, Stor
         (Kind::Btrfs, Kind::Btrfs, _) => {
             Ok(Fresh { backend: fresh(store, dir, &wish.made)?, method: Method::Subvolume })
         }
+        (Kind::Zfs, Kind::Zfs, _) => {
+            let mut made = wish.made.clone();
+            let parent = source.path().parent().filter(|_| !source.path().is_absolute());
+            made.dataset = parent.map(|parent| parent.display().to_string()).or(made.dataset);
+            Ok(Fresh { backend: fresh(store, dir, &made)?, method: Method::Dataset })
+        }
+        (Kind::Lvm, Kind::Lvm, _) => {
+            let from = device::Volume::existing(source.path().to_owned());
+            let mut made = wish.made.clone();
+            made.group = Some(from.group());
+            as_large_as(&mut made, source, wish);
+            let thin = from.is_thin();
+            let shared = thin && !wish.resize || wish.snapshot;
+            let method = if shared { Method::Volume { thin } } else { Method::Tree };
+            Ok(Fresh { backend: fresh(store, dir, &made)?, method })
+        }
         _ if wish.snapshot => Err(StorageError::NoSnapshot { kind, what: "snapshotted" }),
         (Kind::Loop, Kind::Loop, _) if !wish.resize => {
             Ok(Fresh { backend: fresh(store, dir, &wish.made)?, method: Method::Image })
         }
-        _ => Ok(Fresh { backend: fresh(store, dir, &wish.made)?, method: Method::Tree }),
+        _ => {
+            let mut made = wish.made.clone();
+            as_large_as(&mut made, source, wish);
+            Ok(Fresh { backend: fresh(store, dir, &made)?, method: Method::Tree })
+        }
+    }
+}
+
+/// A new device is as large as the source's, unless another size is asked for.
+fn as_large_as(made: &mut Made, source: &dyn Backend, wish: &Wish) {
+    use std::io::Seek as _;
+    let device = matches!(source.root_source(), RootSource::Image(_) | RootSource::Block(_));
+    if let (true, false) = (device, wish.resize) {
+        let size = std::fs::File::open(source.path())
+            .and_then(|mut file| file.seek(std::io::SeekFrom::End(0)));
+        made.format.bytes = size.unwrap_or(made.format.bytes).max(1);
     }
 }
 
 impl Fresh {
     /// True if it uses files of the source, which must then stay.
     pub fn depends(&self) -> bool {
-        matches!(self.method, Method::Layer | Method::Delta)
+        matches!(self.method, Method::Layer | Method::Delta | Method::Volume { thin: false })
     }
 
     /// True if it has the source itself below it.
     pub fn is_layer(&self) -> bool {
-        self.method == Method::Layer
+        matches!(self.method, Method::Layer | Method::Volume { .. })
     }
 
     /// True if it is filled by copying: what may take long.
@@ -141,6 +176,10 @@ impl Fresh {
                     }
                     Err(e) => Err(failed(e)),
                 }
+            }
+            (Method::Dataset | Method::Volume { .. }, ..) => {
+                self.backend.share(source.path())?;
+                Ok(Copied::default())
             }
             (Method::Image, RootSource::Image(from), RootSource::Image(to)) => {
                 let made = image::Image::new(to.clone(), super::Format::default());

@@ -1,16 +1,18 @@
 //! The `lvm` backend: a logical volume, made and removed by LVM's own tools. Any other block
 //! device with a file system starts the same way.
 
-use super::tool::{self, Format};
+use super::tool::{self, Format, Said};
 use super::{Backend, Kind, Made, StorageError};
 use crate::mount::RootSource;
 use crate::sys::dirs;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 /// LXC's group of volumes.
 const DEFAULT_GROUP: &str = "lxc";
-/// The package of the tools.
-const PACKAGE: &str = "lvm2";
+const MAKE: (&str, &str) = ("lvcreate", "lvm2");
+const REMOVE: (&str, &str) = ("lvremove", "lvm2");
+const ASK: (&str, &str) = ("lvs", "lvm2");
 
 /// A logical volume, `/dev/GROUP/NAME`.
 pub struct Volume {
@@ -27,18 +29,42 @@ impl Volume {
     }
 
     /// One for a new container, named as it.
-    pub(super) fn fresh(container: &Path, made: &Made) -> Result<Self, StorageError> {
+    pub(super) fn fresh(dir: &Path, made: &Made) -> Result<Self, StorageError> {
         let group = made.group.as_deref().unwrap_or(DEFAULT_GROUP);
-        let name = container.file_name().and_then(|name| name.to_str());
-        let name = made.volume.as_deref().or(name).unwrap_or_default();
+        let name = super::volume_name(dir, made);
         if [group, name].iter().any(|part| part.is_empty() || part.starts_with(['-', '.'])) {
-            return Err(StorageError::Failed {
-                program: "lvcreate".into(),
-                said: format!("\"{group}/{name}\" cannot be a logical volume"),
-            });
+            let name = format!("{group}/{name}");
+            return Err(StorageError::BadName { kind: Kind::Lvm, name });
         }
+        tool::need(MAKE)?;
         let path = Path::new("/dev").join(group).join(name);
-        Ok(Self { path, format: made.format.clone(), pool: made.pool.clone() })
+        let mut new = Self { path, format: made.format.clone(), pool: made.pool.clone() };
+        if new.is_there() {
+            return Err(StorageError::Exists { what: new.location() });
+        }
+        // One that lxc.conf names or LXC would take is taken if it is there.
+        if let (None, Some(pool)) = (&new.pool, &made.usual_pool) {
+            let its = attributes(&format!("{group}/{pool}"));
+            new.pool = its.starts_with('t').then(|| pool.clone());
+        }
+        Ok(new)
+    }
+
+    /// True if LVM knows it, active or not.
+    fn is_there(&self) -> bool {
+        let (group, name) = self.parts();
+        dirs::exists(&self.path) || !attributes(&format!("{group}/{name}")).is_empty()
+    }
+
+    /// True if it takes its blocks out of a pool.
+    pub(super) fn is_thin(&self) -> bool {
+        let (group, name) = self.parts();
+        attributes(&format!("{group}/{name}")).starts_with('V')
+    }
+
+    /// Its group.
+    pub(super) fn group(&self) -> String {
+        self.parts().0
     }
 
     /// Group and name.
@@ -48,6 +74,12 @@ impl Volume {
         };
         (text(self.path.parent().and_then(Path::file_name)), text(self.path.file_name()))
     }
+}
+
+/// What lvs(8) says of a volume; nothing if there is none.
+fn attributes(volume: &str) -> String {
+    let args = ["--noheadings", "-o", "lv_attr", volume];
+    tool::run(ASK, &args, Said::First).unwrap_or_default()
 }
 
 impl Backend for Volume {
@@ -63,6 +95,10 @@ impl Backend for Volume {
         RootSource::Block(self.path.clone())
     }
 
+    fn check(&self) -> Result<(), StorageError> {
+        check_device(self)
+    }
+
     fn create(&self, owner: (u32, u32)) -> Result<(), StorageError> {
         let (group, name) = self.parts();
         let size = format!("{}b", self.format.bytes);
@@ -71,7 +107,7 @@ impl Backend for Volume {
             Some(pool) => vec!["-y", "--thinpool", pool, "-V", &size, "-n", &name],
             None => vec!["-y", "-L", &size, "-n", &name, &group],
         };
-        tool::run("lvcreate", PACKAGE, &args)?;
+        tool::run(MAKE, &args, Said::First)?;
         let made = tool::make_file_system(&self.path, &self.format)
             .and_then(|()| super::own_root(&self.root_source(), owner));
         if made.is_err() {
@@ -80,10 +116,75 @@ impl Backend for Volume {
         made
     }
 
-    fn destroy(&self) -> Result<(), StorageError> {
-        if !dirs::exists(&self.path) {
-            return Ok(());
+    /// One that is not thin needs room for what differs.
+    fn share(&self, source: &Path) -> Result<(), StorageError> {
+        let (group, name) = self.parts();
+        let from = Self::existing(source.to_owned());
+        let origin = format!("{group}/{}", from.parts().1);
+        let size = format!("{}b", self.format.bytes);
+        let mut args = vec!["-y", "-s", "-n", &name, &origin];
+        match from.is_thin() {
+            true => args.push("-kn"),
+            false => args.extend(["-L", &size]),
         }
-        tool::run("lvremove", PACKAGE, &["-f", &self.path.display().to_string()]).map(drop)
+        tool::run(MAKE, &args, Said::First).map(drop)
+    }
+
+    fn destroy(&self) -> Result<(), StorageError> {
+        let (group, name) = self.parts();
+        match self.is_there() {
+            true => tool::run(REMOVE, &["-f", &format!("{group}/{name}")], Said::First).map(drop),
+            false => Ok(()),
+        }
+    }
+}
+
+fn check_device(device: &dyn Backend) -> Result<(), StorageError> {
+    match std::fs::metadata(device.path()) {
+        Ok(meta) if meta.file_type().is_block_device() => Ok(()),
+        _ => Err(super::no_device(device)),
+    }
+}
+
+/// A block device that others make and remove: of a network, of Ceph.
+pub struct Foreign {
+    kind: Kind,
+    path: PathBuf,
+}
+
+impl Foreign {
+    /// The device `path`.
+    pub fn new(kind: Kind, path: PathBuf) -> Self {
+        Self { kind, path }
+    }
+
+    fn refuse(&self) -> Result<(), StorageError> {
+        Err(StorageError::Foreign { kind: self.kind, path: self.path.clone() })
+    }
+}
+
+impl Backend for Foreign {
+    fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn root_source(&self) -> RootSource {
+        RootSource::Block(self.path.clone())
+    }
+
+    fn check(&self) -> Result<(), StorageError> {
+        check_device(self)
+    }
+
+    fn create(&self, _: (u32, u32)) -> Result<(), StorageError> {
+        self.refuse()
+    }
+
+    fn destroy(&self) -> Result<(), StorageError> {
+        self.refuse()
     }
 }

@@ -70,12 +70,19 @@ pub(super) fn remove(path: &Path) -> Result<(), StorageError> {
         Err(e) if e.is(errno::ENOENT) => return Ok(()),
         Err(e) => return Err(fail(e)),
     };
-    let table = fd::read_to_string("/proc/self/mountinfo").map_err(fail)?;
-    if let Some(mount) = tree::mounts_below(&table, parent.join(name).as_os_str()).pop() {
-        return Err(StorageError::Mounted { mount });
-    }
+    no_mounts(&parent.join(name))?;
     let parent = tree::open(&parent).map_err(fail)?;
     tree::remove(parent.as_fd(), name).map_err(fail)
+}
+
+/// Fails if something is mounted in the directory, whose path has no links.
+pub fn no_mounts(path: &Path) -> Result<(), StorageError> {
+    let fail = |source| StorageError::Destroy { path: path.to_owned(), source };
+    let table = fd::read_to_string("/proc/self/mountinfo").map_err(fail)?;
+    match tree::mounts_below(&table, path.as_os_str()).pop() {
+        Some(mount) => Err(StorageError::Mounted { mount }),
+        None => Ok(()),
+    }
 }
 
 /// The directory that holds `path`, and the name in it.

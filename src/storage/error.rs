@@ -16,15 +16,42 @@ pub enum StorageError {
         /// Line of `lxc.rootfs.path`.
         origin: Option<Origin>,
     },
-    /// A type that is planned.
-    #[error("the storage type {} of \"{}\" is not supported yet", kind.name(), path.display())]
-    NotBuilt {
+    /// Its device, or what the kernel needs for it, is not there.
+    #[error("the root file system \"{}:{}\" cannot be mounted: {}", kind.name(), path.display(),
+        if *kind == Kind::Zfs { "it is not, and this kernel has no ZFS" } else { "there is no such block device" })]
+    NoDevice {
         /// The type.
         kind: Kind,
-        /// The path.
+        /// The device.
         path: PathBuf,
-        /// Line of `lxc.rootfs.path`.
-        origin: Option<Origin>,
+    },
+    /// A type whose volumes others make and remove.
+    #[error("a root file system of type {} is made and removed by its own tools alone", kind.name())]
+    Foreign {
+        /// The type.
+        kind: Kind,
+        /// The device.
+        path: PathBuf,
+    },
+    /// A type that has none for a new container.
+    #[error("a new container cannot have a root file system of type {}", kind.name())]
+    NotNew {
+        /// The type.
+        kind: Kind,
+    },
+    /// No volume can be called that.
+    #[error("\"{name}\" cannot be a volume of type {}", kind.name())]
+    BadName {
+        /// The type.
+        kind: Kind,
+        /// Group or parent, and name.
+        name: String,
+    },
+    /// Somebody else's.
+    #[error("\"{what}\" already exists")]
+    Exists {
+        /// The volume.
+        what: String,
     },
     /// `overlay:` without two absolute directories.
     #[error("\"{text}\" is not LOWER[:LOWER]:UPPER with absolute paths")]
@@ -132,7 +159,6 @@ impl Explain for StorageError {
     fn origin(&self) -> Option<&Origin> {
         match self {
             Self::UnknownType { origin, .. }
-            | Self::NotBuilt { origin, .. }
             | Self::OverlayPath { origin, .. }
             | Self::Pin { origin, .. } => origin.as_ref(),
             _ => None,
@@ -145,8 +171,21 @@ impl Explain for StorageError {
                 let words: Vec<_> = Kind::WORDS.iter().map(|(word, _)| *word).collect();
                 Some(format!("the types are {}", words.join(", ")))
             }
-            Self::NotBuilt { .. } => {
-                Some("mount it on a directory and set lxc.rootfs.path = dir:DIRECTORY".to_owned())
+            Self::NoDevice { kind, path } => Some(match kind {
+                Kind::Zfs => {
+                    format!("modprobe zfs (package zfs-dkms), or: zfs mount {}", path.display())
+                }
+                Kind::Rbd => "rbd map POOL/NAME (package ceph-common)".to_owned(),
+                Kind::Nbd => format!(
+                    "modprobe nbd; qemu-nbd -c /dev/nbd0 {} (package qemu-utils); \
+                     lxc.rootfs.path = nbd:/dev/nbd0",
+                    path.display()
+                ),
+                _ => format!("lvchange -ay {}", path.display()),
+            }),
+            Self::Foreign { .. } => Some("lxc.rootfs.managed = 0 leaves it alone".to_owned()),
+            Self::NotNew { .. } => {
+                Some("the types for it are dir, btrfs, zfs, lvm, loop".to_owned())
             }
             Self::NoProgram { package, .. } => Some(format!("the package {package} has it")),
             Self::NoSnapshot { .. } => Some("leave -s out to copy it".to_owned()),

@@ -13,6 +13,7 @@ pub mod image;
 pub mod overlay;
 pub mod pin;
 pub mod tool;
+pub mod zfs;
 
 pub use error::StorageError;
 pub use pin::Pin;
@@ -21,8 +22,9 @@ pub use tool::Format;
 use crate::config::Config;
 use crate::mount::RootSource;
 use crate::sys::path as syspath;
+use crate::util::blame::Origin;
 use std::os::fd::AsFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The types of `lxc.rootfs.path`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,9 +54,17 @@ impl Kind {
         ("nbd", Self::Nbd),
     ];
 
+    /// Those of new containers.
+    pub const NEW: [Self; 5] = [Self::Dir, Self::Btrfs, Self::Zfs, Self::Lvm, Self::Loop];
+
     /// By its word.
     pub fn parse(word: &str) -> Option<Self> {
         Self::WORDS.iter().find(|(name, _)| *name == word).map(|(_, kind)| *kind)
+    }
+
+    /// True if it is outside of the container's directory, and made and removed by itself.
+    pub fn is_volume(self) -> bool {
+        matches!(self, Self::Lvm | Self::Zfs)
     }
 
     /// Its word.
@@ -79,18 +89,38 @@ pub trait Backend {
     /// What the child mounts.
     fn root_source(&self) -> RootSource;
 
+    /// Looks if it can be mounted, as far as that can be seen without doing anything.
+    fn check(&self) -> Result<(), StorageError> {
+        Ok(())
+    }
+
     /// Makes the empty root file system, owned by `owner` (uid and gid on the host). What exists
     /// is left alone.
     fn create(&self, owner: (u32, u32)) -> Result<(), StorageError>;
 
+    /// Makes it share everything with `source`, a volume of the same type.
+    fn share(&self, _source: &Path) -> Result<(), StorageError> {
+        Err(StorageError::NoSnapshot { kind: self.kind(), what: "snapshotted" })
+    }
+
     /// Removes it with all its content. Something that is gone already is no error.
     fn destroy(&self) -> Result<(), StorageError>;
+
+    /// Unmounts it from where the host sees it.
+    fn detach(&self) -> Result<(), StorageError> {
+        Ok(())
+    }
+
+    /// Its container's directory was moved: it belongs on `rootfs` now.
+    fn settle(&self, _rootfs: &Path) -> Result<(), StorageError> {
+        Ok(())
+    }
 }
 
 /// The backend of `lxc.rootfs.path`; `None` when it is not set.
 ///
 /// # Errors
-/// An unknown type, a path that is of no type, or one that this version cannot handle yet.
+/// An unknown type, or a path that is none of its type.
 pub fn open(config: &Config) -> Result<Option<Box<dyn Backend>>, StorageError> {
     let Some(path) = &config.rootfs.path else { return Ok(None) };
     let origin = config.origin("lxc.rootfs.path").cloned();
@@ -101,21 +131,42 @@ pub fn open(config: &Config) -> Result<Option<Box<dyn Backend>>, StorageError> {
         },
         None => detect(path),
     };
-    match kind {
-        Kind::Dir => Ok(Some(Box::new(dir::Dir::new(path.clone(), origin)))),
-        Kind::Overlay => Ok(Some(Box::new(overlay::Overlay::parse(path, origin)?))),
-        Kind::Btrfs => Ok(Some(Box::new(btrfs::Btrfs::new(path.clone())))),
-        Kind::Loop => Ok(Some(Box::new(image::Image::new(path.clone(), Format::default())))),
-        Kind::Lvm => Ok(Some(Box::new(device::Volume::existing(path.clone())))),
-        kind => Err(StorageError::NotBuilt { kind, path: path.clone(), origin }),
-    }
+    Ok(Some(of_kind(kind, path.clone(), origin)?))
+}
+
+fn of_kind(
+    kind: Kind,
+    path: PathBuf,
+    origin: Option<Origin>,
+) -> Result<Box<dyn Backend>, StorageError> {
+    Ok(match kind {
+        Kind::Dir => Box::new(dir::Dir::new(path, origin)),
+        Kind::Overlay => Box::new(overlay::Overlay::parse(&path, origin)?),
+        Kind::Btrfs => Box::new(btrfs::Btrfs::new(path)),
+        Kind::Loop => Box::new(image::Image::new(path, Format::default())),
+        Kind::Lvm => Box::new(device::Volume::existing(path)),
+        Kind::Zfs => Box::new(zfs::Dataset::existing(path)),
+        Kind::Nbd | Kind::Rbd => Box::new(device::Foreign::new(kind, path)),
+    })
+}
+
+/// The volume of a [`Backend::location`] that was noted while it was made.
+pub fn noted(location: &str) -> Option<Box<dyn Backend>> {
+    let (word, path) = location.trim().split_once(':')?;
+    let kind = Kind::parse(word).filter(|kind| kind.is_volume())?;
+    of_kind(kind, path.into(), None).ok()
+}
+
+fn no_device(backend: &dyn Backend) -> StorageError {
+    StorageError::NoDevice { kind: backend.kind(), path: backend.path().to_owned() }
 }
 
 /// Where the backend of a new container keeps its root file system, in the container's directory
 /// or as `made` says.
 ///
 /// # Errors
-/// A type that has to be there already (nbd, rbd), or that this version cannot make.
+/// A type that has to be there already (nbd, rbd), a program that is missing, a volume that is
+/// there already.
 pub fn fresh(kind: Kind, container: &Path, made: &Made) -> Result<Box<dyn Backend>, StorageError> {
     let format = made.format.clone();
     Ok(match kind {
@@ -123,14 +174,18 @@ pub fn fresh(kind: Kind, container: &Path, made: &Made) -> Result<Box<dyn Backen
         Kind::Btrfs => Box::new(btrfs::Btrfs::new(made_dir(container, made))),
         Kind::Loop => Box::new(image::Image::new(container.join("rootdev"), format)),
         Kind::Lvm => Box::new(device::Volume::fresh(container, made)?),
-        kind => {
-            let path = container.to_owned();
-            return Err(StorageError::NotBuilt { kind, path, origin: None });
-        }
+        Kind::Zfs => Box::new(zfs::Dataset::fresh(container, made)?),
+        kind => return Err(StorageError::NotNew { kind }),
     })
 }
 
-fn made_dir(container: &Path, made: &Made) -> std::path::PathBuf {
+/// What a new volume is called.
+fn volume_name<'a>(container: &'a Path, made: &'a Made) -> &'a str {
+    let name = container.file_name().and_then(|name| name.to_str());
+    made.volume.as_deref().or(name).unwrap_or_default()
+}
+
+fn made_dir(container: &Path, made: &Made) -> PathBuf {
     made.dir.clone().unwrap_or_else(|| container.join("rootfs"))
 }
 
@@ -138,15 +193,19 @@ fn made_dir(container: &Path, made: &Made) -> std::path::PathBuf {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Made {
     /// `--dir`.
-    pub dir: Option<std::path::PathBuf>,
+    pub dir: Option<PathBuf>,
     /// `--fstype`, `--fssize`.
     pub format: Format,
     /// `--vgname`.
     pub group: Option<String>,
-    /// `--lvname`.
+    /// `--lvname`, of zfs too.
     pub volume: Option<String>,
     /// `--thinpool`.
     pub pool: Option<String>,
+    /// The pool that is taken without it, if there is one.
+    pub usual_pool: Option<String>,
+    /// `--zfsroot`.
+    pub dataset: Option<String>,
 }
 
 /// True if subvolumes can be made in the directory.
@@ -205,9 +264,9 @@ mod tests {
         std::fs::write(&image, "x").unwrap();
         let found = open(&config(None, image.to_str().unwrap())).unwrap().unwrap();
         assert_eq!(found.root_source(), RootSource::Image(image.clone()));
-        for word in ["zfs", "rbd", "nbd"] {
-            let refused = open(&config(Some(word), "/x")).err().unwrap();
-            assert!(refused.to_string().contains(word), "{refused}");
+        for word in ["lvm", "rbd", "nbd"] {
+            let refused = open(&config(Some(word), "/x")).unwrap().unwrap().check().unwrap_err();
+            assert!(refused.to_string().contains(&format!("{word}:/x")), "{refused}");
         }
         let refused = open(&config(Some("aufs"), "/x")).err().unwrap();
         assert!(matches!(refused, StorageError::UnknownType { .. }));

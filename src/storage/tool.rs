@@ -54,27 +54,46 @@ fn find(name: &str) -> Option<PathBuf> {
     DIRECTORIES.into_iter().map(at).find(|path| crate::sys::dirs::is_executable_file(path))
 }
 
+/// The line of a failed program that is told.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Said {
+    /// The first that is no warning.
+    First,
+    /// The last.
+    Last,
+}
+
+/// Fails if the program, which the package has, is not installed.
+pub(super) fn need((name, package): (&str, &'static str)) -> Result<PathBuf, StorageError> {
+    find(name).ok_or_else(|| StorageError::NoProgram { program: name.to_owned(), package })
+}
+
 /// Runs a program; what it prints is only told when it fails.
 pub(super) fn run(
-    name: &str,
-    package: &'static str,
+    (name, package): (&str, &'static str),
     args: &[&str],
+    which: Said,
 ) -> Result<String, StorageError> {
-    let program =
-        find(name).ok_or_else(|| StorageError::NoProgram { program: name.to_owned(), package })?;
-    let program = program.display().to_string();
+    let program = need((name, package))?.display().to_string();
     let mut argv = vec![program.as_str()];
     argv.extend_from_slice(args);
-    let env = [("PATH".to_owned(), DIRECTORIES.join(":")), ("LC_ALL".to_owned(), "C".to_owned())];
+    let env = [
+        ("PATH".to_owned(), DIRECTORIES.join(":")),
+        ("LC_ALL".to_owned(), "C".to_owned()),
+        // LVM complains of every descriptor that it was not told of.
+        ("LVM_SUPPRESS_FD_WARNINGS".to_owned(), "1".to_owned()),
+    ];
     let output = spawn::run_program(&argv, &env, &[])
         .map_err(|source| StorageError::Program { program: name.to_owned(), source })?;
     let said = String::from_utf8_lossy(&output.text).trim().to_owned();
-    match output.status {
-        Wait::Exited(0) => Ok(said),
-        _ => Err(StorageError::Failed {
-            program: name.to_owned(),
-            said: said.lines().last().unwrap_or("no message").to_owned(),
-        }),
+    let mut lines = said.lines().map(str::trim).filter(|line| !line.starts_with("WARNING"));
+    match (output.status, which) {
+        (Wait::Exited(0), _) => Ok(said),
+        (_, which) => {
+            let line = if which == Said::First { lines.next() } else { lines.next_back() };
+            let said = line.unwrap_or("no message").to_owned();
+            Err(StorageError::Failed { program: name.to_owned(), said })
+        }
     }
 }
 
@@ -94,7 +113,7 @@ pub(super) fn make_file_system(path: &Path, format: &Format) -> Result<(), Stora
     };
     let path = path.display().to_string();
     let args = [quiet, &[path.as_str()]].concat();
-    run(&format!("mkfs.{}", format.fs), package, &args).map(drop)
+    run((&format!("mkfs.{}", format.fs), package), &args, Said::Last).map(drop)
 }
 
 #[cfg(test)]

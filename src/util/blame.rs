@@ -71,3 +71,16 @@ pub trait Explain: std::error::Error {
         None
     }
 }
+
+/// `From` for errors of other modules, which are boxed: a result should not be as large as its rarest
+/// error. `boxed! { CopyError: Lock(LockError), Config(ConfigError) }`
+macro_rules! boxed {
+    ($owner:ident: $($variant:ident($error:ty)),* $(,)?) => {$(
+        impl From<$error> for $owner {
+            fn from(error: $error) -> Self {
+                Self::$variant(Box::new(error))
+            }
+        }
+    )*};
+}
+pub(crate) use boxed;

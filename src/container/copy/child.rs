@@ -35,8 +35,8 @@ pub(super) struct Job<'a> {
     pub(super) name: &'a str,
     /// `None` for a rename.
     pub(super) source: Option<&'a Container>,
-    /// The new root file system.
-    pub(super) root: RootSource,
+    /// The new root file system, once it is there.
+    pub(super) root: &'a dyn Fn() -> RootSource,
     /// `LXC_ROOTFS_PATH`.
     pub(super) location: String,
     /// Write the host name.
@@ -142,12 +142,13 @@ fn enter(job: &Job<'_>) -> Result<(), SysError> {
 
 /// The root file system, mounted where it has to be, and `LXC_ROOTFS_MOUNT`.
 fn open_root(job: &Job<'_>) -> Result<(Root, std::path::PathBuf), String> {
-    if let RootSource::Dir(path) = &job.root {
-        let root = Root::open(path).map_err(|e| e.to_string())?;
-        return Ok((root, path.clone()));
+    let source = (job.root)();
+    if let RootSource::Dir(path) = source {
+        let root = Root::open(&path).map_err(|e| e.to_string())?;
+        return Ok((root, path));
     }
     let config = &job.loaded.config;
-    let point = mount::load_mount_point(config, Some(&job.root)).map_err(|e| sentence(&e))?;
-    let root = mount::mount_source(&job.root, &point).map_err(|e| sentence(&e))?;
+    let point = mount::load_mount_point(config, Some(&source)).map_err(|e| sentence(&e))?;
+    let root = mount::mount_source(&source, &point).map_err(|e| sentence(&e))?;
     Ok((root, point))
 }

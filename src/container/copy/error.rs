@@ -10,7 +10,7 @@ use crate::hook::HookError;
 use crate::idmap::IdMapError;
 use crate::storage::StorageError;
 use crate::sys::SysError;
-use crate::util::blame::Explain;
+use crate::util::blame::{Explain, boxed};
 use std::path::PathBuf;
 
 /// Why there is no copy, snapshot or renamed container.
@@ -100,18 +100,8 @@ pub enum CopyError {
     Destroy(Box<DestroyError>),
 }
 
-/// Boxed: a result should not be as large as its rarest error.
-macro_rules! boxed {
-    ($($variant:ident($error:ty)),* $(,)?) => {$(
-        impl From<$error> for CopyError {
-            fn from(error: $error) -> Self {
-                Self::$variant(Box::new(error))
-            }
-        }
-    )*};
-}
-
 boxed! {
+    CopyError:
     Lock(LockError), Config(ConfigError), IdMap(IdMapError), Client(ClientError),
     Storage(StorageError), Hook(HookError), Destroy(DestroyError),
 }

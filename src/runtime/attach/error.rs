@@ -11,6 +11,7 @@ use crate::ns::NsError;
 use crate::seccomp::SeccompError;
 use crate::sys::process::Wait;
 use crate::sys::{SysError, errno};
+use crate::util::blame::boxed;
 use std::path::PathBuf;
 
 /// What stopped an attach.
@@ -114,25 +115,15 @@ pub enum AttachError {
     },
 }
 
-/// Errors of other modules are boxed: they are rare, and larger than all of ours.
-macro_rules! boxed {
-    ($($variant:ident($error:ty))*) => {
-        $(impl From<$error> for AttachError {
-            fn from(error: $error) -> Self {
-                Self::$variant(Box::new(error))
-            }
-        })*
-    };
-}
-
 boxed! {
-    Control(ClientError)
-    Ns(NsError)
-    IdMap(IdMapError)
-    Cgroup(CgroupError)
-    Lsm(LsmError)
-    Limits(LimitError)
-    Seccomp(SeccompError)
+    AttachError:
+    Control(ClientError),
+    Ns(NsError),
+    IdMap(IdMapError),
+    Cgroup(CgroupError),
+    Lsm(LsmError),
+    Limits(LimitError),
+    Seccomp(SeccompError),
 }
 
 impl AttachError {
