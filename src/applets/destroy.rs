@@ -5,6 +5,7 @@ use crate::container::Container;
 use crate::container::destroy::{self, Options};
 use crate::ui::args::{flag, shared};
 use crate::ui::command::{ArgMatches, Command};
+use crate::ui::progress::Removals;
 use crate::ui::{Context, Failure};
 use std::process::ExitCode;
 
@@ -31,7 +32,10 @@ fn command() -> Command {
 fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let container = Container::new(ctx.lxcpath.clone(), ctx.name())?;
     let [force, snapshots] = ["force", "snapshots"].map(|id| matches.get_flag(id));
-    let done = destroy::destroy(&container, Options { force, snapshots })?;
+    let removals = Removals::show(ctx.quiet);
+    let done = destroy::destroy(&container, Options { force, snapshots });
+    drop(removals);
+    let done = done?;
     done.notes.iter().for_each(|note| ctx.warn(note));
     Ok(ExitCode::SUCCESS)
 }

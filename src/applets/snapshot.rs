@@ -8,7 +8,7 @@ use crate::sys::copy::Copied;
 use crate::ui::args::{flag, get, get_text, rest, shared, value};
 use crate::ui::command::{ArgMatches, Command};
 use crate::ui::out::Out;
-use crate::ui::progress::Progress;
+use crate::ui::progress::{Progress, Removals};
 use crate::ui::{Context, Failure};
 use std::path::Path;
 use std::process::ExitCode;
@@ -45,6 +45,7 @@ fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     if ctx.rest.len() > 1 {
         return Err(Failure::usage(ctx.prog, "Too many arguments"));
     }
+    let _removals = Removals::show(ctx.quiet);
     let mut progress = Progress::new(ctx.quiet);
     let mut show = |done: &Copied| progress.show(done.objects, done.bytes);
     let notes = if matches.get_flag("list") {

@@ -8,8 +8,10 @@ use crate::control::state::State;
 use crate::hook::{self, HookContext, HookError};
 use crate::storage::{self, Backend, StorageError, dir::Dir};
 use crate::sys::lock::Wait;
-use crate::sys::{SysError, dirs, errno};
-use crate::util::blame::Explain;
+use crate::sys::{SysError, dirs, errno, fd, tree};
+use crate::util::blame::{Explain, boxed};
+use std::ffi::OsStr;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 /// How determined the caller is.
@@ -75,18 +77,8 @@ pub enum DestroyError {
     Storage(Box<StorageError>),
 }
 
-/// Boxed: a result should not be as large as its rarest error.
-macro_rules! boxed {
-    ($($variant:ident($error:ty)),* $(,)?) => {$(
-        impl From<$error> for DestroyError {
-            fn from(error: $error) -> Self {
-                Self::$variant(Box::new(error))
-            }
-        }
-    )*};
-}
-
 boxed! {
+    DestroyError:
     Lock(LockError), Config(ConfigError), Client(ClientError), Power(power::PowerError),
     Hook(HookError), Storage(StorageError),
 }
@@ -155,6 +147,11 @@ pub fn destroy(container: &Container, options: Options) -> Result<Destroyed, Des
                 lock.remove();
                 return Ok(Destroyed::default());
             }
+            // What is left where a removal was killed at its very end.
+            Partial::None if !dirs::exists(&container.config_file()) => {
+                let gone = dirs::remove_empty(&container.dir());
+                return gone.map(|()| Destroyed::default()).map_err(|_| DestroyError::Undefined);
+            }
             Partial::None if !container.is_defined() => return Err(DestroyError::Undefined),
             Partial::None => {}
         }
@@ -181,14 +178,15 @@ pub fn destroy(container: &Container, options: Options) -> Result<Destroyed, Des
 /// Removes what a creation or a copy left that was killed.
 pub(super) fn remove_partial(container: &Container) -> Result<(), DestroyError> {
     depends::forget(container).map_err(DestroyError::Dependents)?;
-    // What is not in the directory: only a volume that bears the container's name is surely its.
-    let backend = container.load().ok().and_then(|loaded| storage::open(&loaded.config).ok()?);
-    if let Some(backend) = backend.filter(|backend| backend.kind() == storage::Kind::Lvm) {
-        if backend.path().ends_with(container.name()) {
-            backend.destroy()?;
-        }
+    // What is not in the directory: the marker names it, or, in a copy that is whole, the config.
+    let volume = match fd::read_to_string(container.dir().join("partial")) {
+        Ok(noted) => storage::noted(&noted),
+        Err(_) => container.load().ok().and_then(|loaded| storage::open(&loaded.config).ok()?),
+    };
+    if let Some(volume) = volume.filter(|volume| volume.kind().is_volume()) {
+        volume.destroy()?;
     }
-    remove_tree(&container.dir())
+    remove_directory(container)
 }
 
 /// Destroys an ephemeral container whose init has ended; for its monitor.
@@ -270,7 +268,26 @@ fn remove(
             rootfs.destroy()?;
         }
     }
-    remove_tree(&container.dir())
+    remove_directory(container)
+}
+
+/// Removes the container's directory, and last of it what it is known by: who is killed meanwhile
+/// leaves something that can be destroyed again.
+pub(super) fn remove_directory(container: &Container) -> Result<(), DestroyError> {
+    let dir = container.dir();
+    let failed = |e| DestroyError::Directory(dir.clone(), e);
+    // A link in its place is removed as one.
+    if std::fs::symlink_metadata(&dir).is_ok_and(|meta| meta.is_dir()) {
+        let real = tree::real_path(&dir).map_err(failed)?;
+        storage::dir::no_mounts(&real)?;
+        let open = tree::open(&real).map_err(failed)?;
+        let last = ["config", "partial"];
+        tree::empty(open.as_fd(), &last.map(OsStr::new)).map_err(failed)?;
+        for name in last {
+            tree::remove(open.as_fd(), OsStr::new(name)).map_err(failed)?;
+        }
+    }
+    remove_tree(&dir)
 }
 
 /// The storage to remove; `None` when there is none. A root file system that also holds this

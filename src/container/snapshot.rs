@@ -6,9 +6,11 @@ use super::destroy::{self, Options};
 use super::lock::Lock;
 use super::{Container, depends};
 use crate::config::HookKind;
+use crate::config::document;
+use crate::config::keys::Options as LoadOptions;
 use crate::control::state::State;
 use crate::hook::{self, HookContext};
-use crate::storage::clone::Wish;
+use crate::storage::{self, Backend, clone::Wish};
 use crate::sys::copy::Copied;
 use crate::sys::lock::Wait;
 use crate::sys::{clock, dirs, fd};
@@ -17,6 +19,7 @@ use std::path::{Path, PathBuf};
 /// Time stamp, local time.
 const STAMP: &str = "ts";
 const COMMENT: &str = "comment";
+const CONFIG: &str = "config";
 /// Where a restored container is put together, in the container's directory.
 const STAGE: &str = "restored";
 /// Where what it replaces waits to be removed.
@@ -58,7 +61,7 @@ pub fn take(
     let mut request = Request {
         source: container,
         target: &target,
-        wish: Wish::default(),
+        wish: volume(Some(format!("{}_{name}", container.name()))),
         keep: Keep { name: true, mac: true },
         allow_running: false,
         hook_args: &[],
@@ -131,8 +134,12 @@ pub fn restore(
     target: &Container,
     progress: &mut dyn FnMut(&Copied),
 ) -> Result<Made, CopyError> {
-    let snapshot = existing(container, name)?;
     let over = target == container;
+    if over && dirs::exists(&container.dir().join(REPLACED)) {
+        let _lock = Lock::acquire(container, Wait::Yes)?;
+        finish_killed(container)?;
+    }
+    let snapshot = existing(container, name)?;
     let stage = match over {
         true => Container::new(container.dir(), STAGE).map_err(|_| no_snapshot(container, name))?,
         false => target.clone(),
@@ -145,14 +152,17 @@ pub fn restore(
             if depends::has_clones(container) {
                 return Err(CopyError::Clones(container.name().to_owned()));
             }
-            Some(Lock::acquire(container, Wait::No)?)
+            let lock = Lock::acquire(container, Wait::No)?;
+            // Of a restoration that was killed before it replaced anything.
+            discard(&stage)?;
+            Some(lock)
         }
         false => None,
     };
     let mut request = Request {
         source: &snapshot,
         target: &stage,
-        wish: Wish::default(),
+        wish: volume(if over { Some(other_name(container)?) } else { None }),
         // The same container again has the same name and addresses.
         keep: Keep { name: over, mac: over },
         allow_running: false,
@@ -165,12 +175,84 @@ pub fn restore(
     let made = copy::copy(&mut request)?;
     if over {
         let result = replace(container, &stage);
-        if result.is_err() && dirs::exists(&stage.dir()) {
-            let _ = destroy::remove_partial(&stage);
+        if result.is_err() {
+            let _ = discard(&stage);
         }
         result?;
     }
     Ok(made)
+}
+
+fn volume(name: Option<String>) -> Wish {
+    Wish { made: storage::Made { volume: name, ..Default::default() }, ..Wish::default() }
+}
+
+/// What the volume of a restored container is called while the one that it replaces is there.
+fn other_name(container: &Container) -> Result<String, CopyError> {
+    let now = storage::open(&container.load()?.config)?;
+    Ok(match now.is_some_and(|now| now.path().ends_with(container.name())) {
+        true => format!("{}_{STAGE}", container.name()),
+        false => container.name().to_owned(),
+    })
+}
+
+/// Removes what was put together, with its volume.
+fn discard(stage: &Container) -> Result<(), CopyError> {
+    if !dirs::exists(&stage.dir()) {
+        return Ok(());
+    }
+    destroy::remove_partial(stage)?;
+    Ok(())
+}
+
+/// Completes or undoes a replacement that was killed. The container's config is the last thing that
+/// goes into the trash, and the new one the first that comes: by them it is known how far it went.
+fn finish_killed(container: &Container) -> Result<(), CopyError> {
+    let failed = |e| CopyError::Make(container.dir(), e);
+    let stage =
+        Container::new(container.dir(), STAGE).map_err(|_| no_snapshot(container, STAGE))?;
+    let trash = container.dir().join(REPLACED);
+    let has = |dir: &Path| dirs::exists(&dir.join(CONFIG));
+    match (has(&container.dir()), has(&stage.dir())) {
+        // Not everything is in the trash yet, or nothing came in its place.
+        (true, true) | (false, false) => {
+            move_all(&trash, &container.dir(), &[]).map_err(failed)?;
+            discard(&stage)?;
+        }
+        _ if dirs::exists(&stage.dir()) => complete(container, &stage)?,
+        _ => {}
+    }
+    drop_replaced(&trash)
+}
+
+/// The second half of a replacement.
+fn complete(container: &Container, stage: &Container) -> Result<(), CopyError> {
+    let failed = |e| CopyError::Make(container.dir(), e);
+    if dirs::exists(&stage.config_file()) {
+        dirs::rename_new(&stage.config_file(), &container.config_file()).map_err(failed)?;
+    }
+    move_all(&stage.dir(), &container.dir(), &[]).map_err(failed)?;
+    dirs::remove_empty(&stage.dir()).map_err(failed)?;
+    depends::register(container).map_err(CopyError::Dependents)?;
+    match volume_of(container)? {
+        Some(volume) => Ok(volume.settle(&container.rootfs_dir())?),
+        None => Ok(()),
+    }
+}
+
+/// Removes what was replaced, with its volume.
+fn drop_replaced(trash: &Path) -> Result<(), CopyError> {
+    let config = document::load(&trash.join(CONFIG), &LoadOptions::default());
+    if let Some(volume) = config.ok().and_then(|old| storage::open(&old.config).ok()?) {
+        if volume.kind().is_volume() {
+            volume.destroy()?;
+        }
+    }
+    Ok(destroy::remove_tree(trash)?)
+}
+
+fn volume_of(container: &Container) -> Result<Option<Box<dyn Backend>>, CopyError> {
+    Ok(storage::open(&container.load()?.config)?.filter(|backend| backend.kind().is_volume()))
 }
 
 /// Puts the content of `stage` in the place of the container's, but for its snapshots. Two rounds
@@ -182,6 +264,15 @@ fn replace(container: &Container, stage: &Container) -> Result<(), CopyError> {
     hook::run(HookKind::Destroy, old.config.hooks(HookKind::Destroy), &context, &[])?;
 
     let loaded = stage.load()?;
+    for volume in [volume_of(container)?, volume_of(stage)?].into_iter().flatten() {
+        volume.detach()?;
+    }
+    let real = std::fs::canonicalize(container.dir()).unwrap_or_else(|_| container.dir());
+    for name in dirs::names(&real).map_err(failed)? {
+        if name != "snaps" {
+            storage::dir::no_mounts(&real.join(name))?;
+        }
+    }
     let text = text::relocated(&loaded, &stage.dir(), &container.dir())?;
     text.save(&stage.config_file())?;
     depends::forget(stage).map_err(CopyError::Dependents)?;
@@ -190,12 +281,11 @@ fn replace(container: &Container, stage: &Container) -> Result<(), CopyError> {
     let trash = container.dir().join(REPLACED);
     destroy::remove_tree(&trash)?;
     dirs::make(&trash, 0o700).map_err(failed)?;
-    let stays = ["snaps", STAGE, REPLACED];
+    let stays = ["snaps", STAGE, REPLACED, CONFIG];
     move_all(&container.dir(), &trash, &stays).map_err(failed)?;
-    move_all(&stage.dir(), &container.dir(), &[]).map_err(failed)?;
-    dirs::remove_empty(&stage.dir()).map_err(failed)?;
-    depends::register(container).map_err(CopyError::Dependents)?;
-    Ok(destroy::remove_tree(&trash)?)
+    dirs::rename_new(&container.config_file(), &trash.join(CONFIG)).map_err(failed)?;
+    complete(container, stage)?;
+    drop_replaced(&trash)
 }
 
 fn move_all(from: &Path, to: &Path, stays: &[&str]) -> Result<(), crate::sys::SysError> {

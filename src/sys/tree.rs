@@ -9,6 +9,7 @@ use super::error::{At, Result, SysError};
 use super::{btrfs, fd, mount, path};
 use rustix::fs::{AtFlags, FileType, IFlags, Mode, OFlags, RawDir};
 use rustix::io::Errno;
+use std::cell::{Cell, RefCell};
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -20,6 +21,30 @@ const MAX_OPEN: usize = 64;
 const MAX_SUBVOLUMES: u32 = 32;
 /// How often a directory that something keeps filling is read again.
 const MAX_ROUNDS: u32 = 32;
+
+/// Objects between two words to who watches.
+const WATCH_OBJECTS: u64 = 256;
+
+/// Told now and then how many objects were removed.
+pub type Watcher = Box<dyn FnMut(u64)>;
+
+thread_local! {
+    static WATCHER: RefCell<Option<Watcher>> = const { RefCell::new(None) };
+    static REMOVED: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Has every removal of this process watched from now on; gives back who watched before.
+pub fn watch(watcher: Option<Watcher>) -> Option<Watcher> {
+    WATCHER.with(|now| now.replace(watcher))
+}
+
+fn count() {
+    let removed = REMOVED.get() + 1;
+    REMOVED.set(removed);
+    if removed % WATCH_OBJECTS == 0 {
+        WATCHER.with_borrow_mut(|watcher| watcher.iter_mut().for_each(|tell| tell(removed)));
+    }
+}
 
 /// Removes `name` in `dir`, whatever it is, with everything below it. Something that does not
 /// exist is no error. `dir` must not be `O_PATH`.
@@ -140,7 +165,7 @@ impl Walk {
                 let Some(done) = levels.pop().filter(|_| deepest > 0) else { return Ok(()) };
                 let parent = levels[deepest - 1].dir.as_fd();
                 match rmdir(parent, &done.name) {
-                    Ok(()) => {}
+                    Ok(()) => count(),
                     Err(Errno::NOTEMPTY | Errno::EXIST) if done.rounds < MAX_ROUNDS => {
                         let again = read_level(done.dir, done.name, &[])?;
                         levels.push(Level { rounds: done.rounds + 1, ..again });
@@ -233,7 +258,7 @@ fn read_level(dir: OwnedFd, name: OsString, keep: &[&OsStr]) -> Step<Level> {
             continue;
         }
         match unlink(dir.as_fd(), file) {
-            Ok(()) => {}
+            Ok(()) => count(),
             Err(Errno::ISDIR) => left.push(file.to_owned()),
             Err(errno) => {
                 return Err(Failure { call: "unlink", at: PathBuf::from(&name).join(file), errno });

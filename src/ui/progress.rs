@@ -1,6 +1,7 @@
 //! One line on a terminal about work that takes longer than a second.
 
 use super::size;
+use crate::sys::tree;
 use std::io::{IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
@@ -21,15 +22,53 @@ impl Progress {
         Self { first, next: first }
     }
 
-    /// What was done so far.
+    /// What was copied so far.
     pub fn show(&mut self, objects: u64, bytes: u64) {
-        let now = Instant::now();
-        if self.next.is_none_or(|next| now < next) {
-            return;
+        if self.is_time() {
+            let bytes = size::human(bytes);
+            self.write(&match objects {
+                0 => format!("{bytes} copied"),
+                _ => format!("{objects} files, {bytes} copied"),
+            });
         }
-        self.next = Some(now + QUIET);
-        let line = format!("\r{objects} files, {} copied\x1b[K", size::human(bytes));
-        let _ = std::io::stderr().write_all(line.as_bytes());
+    }
+
+    /// What was removed so far.
+    pub fn show_removed(&mut self, objects: u64) {
+        if self.is_time() {
+            self.write(&format!("{objects} files removed"));
+        }
+    }
+
+    fn is_time(&mut self) -> bool {
+        let now = Instant::now();
+        let is_time = self.next.is_some_and(|next| now >= next);
+        if is_time {
+            self.next = Some(now + QUIET);
+        }
+        is_time
+    }
+
+    fn write(&self, line: &str) {
+        let _ = std::io::stderr().write_all(format!("\r{line}\x1b[K").as_bytes());
+    }
+}
+
+/// While it lives, what the process removes is shown.
+pub struct Removals;
+
+impl Removals {
+    /// As [`Progress::new`].
+    pub fn show(quiet: bool) -> Self {
+        let mut progress = Progress::new(quiet);
+        tree::watch(Some(Box::new(move |objects| progress.show_removed(objects))));
+        Self
+    }
+}
+
+impl Drop for Removals {
+    fn drop(&mut self) {
+        tree::watch(None);
     }
 }
 

@@ -109,11 +109,17 @@ fn copy_locked(request: &mut Request<'_>) -> Result<Made, CopyError> {
     let interrupts = Interrupts::hold().map_err(CopyError::Signals)?;
     let loaded = source.load()?;
     let backend = storage::open(&loaded.config)?;
+    // First: a volume of the rest of a killed copy may have the name.
+    create::clear_the_way(target).map_err(CopyError::from_create)?;
     let fresh = match &backend {
-        Some(backend) => Some(plan(backend.as_ref(), &target.dir(), &request.wish)?),
+        Some(backend) => {
+            let store = request.wish.store.unwrap_or(backend.kind());
+            create::volume_defaults(store, &mut request.wish.made)
+                .map_err(CopyError::from_create)?;
+            Some(plan(backend.as_ref(), &target.dir(), &request.wish)?)
+        }
         None => None,
     };
-    create::clear_the_way(target).map_err(CopyError::from_create)?;
     let map = IdMap::from_config(&loaded.config)?;
     let make = |path: &Path, e: SysError| CopyError::Make(path.to_owned(), e);
     dirs::make(&target.dir(), 0o770).map_err(|e| make(&target.dir(), e))?;
@@ -130,6 +136,7 @@ fn copy_locked(request: &mut Request<'_>) -> Result<Made, CopyError> {
     text::copy_files(&rewritten.files, &change)?;
     interrupts.check().map_err(CopyError::from_template)?;
     if let (Some(fresh), Some(backend)) = (&fresh, &backend) {
+        create::note_volume(&marker, fresh.backend.as_ref()).map_err(|e| make(&marker_path, e))?;
         undo.backend = Some(fresh.backend.as_ref());
         notes.extend(fill(
             request,
@@ -187,7 +194,7 @@ fn fill(
         target: request.target,
         name: request.hook_name.unwrap_or(request.target.name()),
         source: Some(request.source),
-        root: fresh.backend.root_source(),
+        root: &|| fresh.backend.root_source(),
         location: fresh.backend.location(),
         rename: !request.keep.name,
         hook_args: request.hook_args,
@@ -224,7 +231,7 @@ impl Drop for Undo<'_> {
         if let Some(Err(e)) = self.backend.map(Backend::destroy) {
             log::error!("undoing the copy: {}", sentence(&e));
         }
-        if let Err(e) = destroy::remove_tree(&self.target.dir()) {
+        if let Err(e) = destroy::remove_directory(self.target) {
             log::error!("undoing the copy: {}", sentence(&e));
         }
     }

@@ -12,10 +12,13 @@ use crate::container::template::Interrupts;
 use crate::container::{Container, depends};
 use crate::hook::{self, HookContext};
 use crate::mount::RootSource;
-use crate::storage::{self, Backend, Kind};
+use crate::storage::{self, Backend};
 use crate::sys::lock::Wait;
-use crate::sys::{dirs, errno};
+use crate::sys::{dirs, errno, fd};
 use std::path::PathBuf;
+
+/// The config as it was, while the renaming goes on.
+const OLD_CONFIG: &str = "config.renamed";
 
 /// Renames. Of the request only names, `keep.name` and the words for the hooks count.
 ///
@@ -25,6 +28,9 @@ use std::path::PathBuf;
 pub fn rename(request: &mut Request<'_>) -> Result<Made, CopyError> {
     let (source, target) = (request.source, request.target);
     request.keep.mac = true;
+    if !dirs::exists(&source.dir()) {
+        undo_killed(source, target)?;
+    }
     check_source(source, false)?;
     if depends::has_clones(source) {
         return Err(CopyError::Clones(source.name().to_owned()));
@@ -66,7 +72,7 @@ fn in_place(request: &Request<'_>) -> Result<Option<Made>, CopyError> {
     let interrupts = Interrupts::hold().map_err(CopyError::Signals)?;
     let loaded = source.load()?;
     let backend = storage::open(&loaded.config)?;
-    if backend.as_ref().is_some_and(|backend| backend.kind() == Kind::Lvm) {
+    if backend.as_ref().is_some_and(|backend| backend.kind().is_volume()) {
         return Ok(None);
     }
     let root = backend.as_ref().map(|backend| moved_root(backend.root_source(), source, target));
@@ -77,6 +83,9 @@ fn in_place(request: &Request<'_>) -> Result<Option<Made>, CopyError> {
     let keep = Keep { mac: true, ..request.keep };
     let change = Change { source, target, keep, location: location.as_deref() };
     let mut new = rewrite(&loaded, &change)?;
+    let note = source.dir().join(OLD_CONFIG);
+    let before = [old_name(source).as_bytes(), &loaded.document.bytes()].concat();
+    dirs::replace_file(&note, &before).map_err(|e| CopyError::Make(note, e))?;
     match dirs::rename_new(&source.dir(), &target.dir()) {
         Ok(()) => {}
         Err(e) if e.is(errno::EXDEV) => return Ok(None),
@@ -94,7 +103,7 @@ fn in_place(request: &Request<'_>) -> Result<Option<Made>, CopyError> {
             target,
             name: target.name(),
             source: Some(source),
-            root,
+            root: &|| root.clone(),
             location,
             rename: !keep.name,
             hook_args: request.hook_args,
@@ -108,7 +117,25 @@ fn in_place(request: &Request<'_>) -> Result<Option<Made>, CopyError> {
     interrupts.check().map_err(CopyError::from_template)?;
     undo.armed = false;
     depends::renamed(source, target).map_err(CopyError::Dependents)?;
+    let note = target.dir().join(OLD_CONFIG);
+    dirs::unlink(&note).map_err(|e| CopyError::Make(note, e))?;
     Ok(Some(Made { notes }))
+}
+
+/// The first line of the note.
+fn old_name(source: &Container) -> String {
+    format!("# {} before it was renamed\n", source.dir().display())
+}
+
+/// Gives a container whose renaming was killed its old name back.
+fn undo_killed(source: &Container, target: &Container) -> Result<(), CopyError> {
+    let note = target.dir().join(OLD_CONFIG);
+    let text = fd::read_to_string(&note).unwrap_or_default();
+    let Some(config) = text.strip_prefix(&old_name(source)) else { return Ok(()) };
+    let failed = |e| CopyError::Make(source.dir(), e);
+    let _locks = (Lock::acquire(target, Wait::No)?, Lock::acquire(source, Wait::No)?);
+    dirs::replace_file(&target.config_file(), config.as_bytes()).map_err(failed)?;
+    dirs::rename_new(&target.dir(), &source.dir()).map_err(failed)
 }
 
 /// The root file system after the directory was renamed.
@@ -118,7 +145,7 @@ fn moved_root(root: RootSource, source: &Container, target: &Container) -> RootS
     match root {
         RootSource::Dir(path) => RootSource::Dir(place(path)),
         RootSource::Image(path) => RootSource::Image(place(path)),
-        RootSource::Block(path) => RootSource::Block(path),
+        root @ (RootSource::Block(_) | RootSource::Dataset(_)) => root,
         RootSource::Overlay { lower, upper, work } => RootSource::Overlay {
             lower: lower.into_iter().map(place).collect(),
             upper: place(upper),
@@ -131,7 +158,10 @@ fn moved_root(root: RootSource, source: &Container, target: &Container) -> RootS
 fn location(backend: &dyn Backend, root: &RootSource) -> String {
     let kind = backend.kind().name();
     match root {
-        RootSource::Dir(path) | RootSource::Image(path) | RootSource::Block(path) => {
+        RootSource::Dir(path)
+        | RootSource::Image(path)
+        | RootSource::Block(path)
+        | RootSource::Dataset(path) => {
             format!("{kind}:{}", path.display())
         }
         RootSource::Overlay { lower, upper, .. } => {
@@ -161,5 +191,6 @@ impl Drop for Undo<'_> {
         if let Err(e) = self.loaded.save(&self.source.config_file()) {
             log::error!("undoing the rename: {e}");
         }
+        let _ = dirs::unlink(&self.source.dir().join(OLD_CONFIG));
     }
 }
