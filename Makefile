@@ -9,7 +9,7 @@ SUDO ?= $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 # What a fresh Debian with Rust lacks for building, for the demo, and for the tests.
 BUILD_PACKAGES = gcc libc6-dev
 DEMO_PACKAGES  = iproute2 util-linux
-TEST_PACKAGES  = iproute2 util-linux busybox-static dnsmasq-base debootstrap procps libcap2-bin \
+TEST_PACKAGES  = iproute2 util-linux strace busybox-static dnsmasq-base debootstrap procps libcap2-bin \
                  iputils-ping lxc lxc-templates zsh fish bash nftables iptables \
                  btrfs-progs e2fsprogs rsync python3-lxc libfuse3-3 uidmap
 DEB_PACKAGES   = dpkg-dev lintian debootstrap
@@ -163,7 +163,8 @@ old-kernels:
 		$(MAKE) MISSING=$$missing old-kernel; done
 
 # The same tests on Debian's kernel in an emulated machine: network types that this machine's kernel
-# may lack, and the cgroup layouts that it has not. Two boots, as emulation is slow.
+# may lack, the cgroup layouts that it has not, logical volumes and ZFS. Few boots, as emulation is
+# slow.
 DEBUG = $(OUT)/$(TARGET)/debug
 export LXCBOX_VM_CACHE ?= $(abspath $(OUT))/vm
 VM_V2 = parents:: cgroups:: device:: lifecycle::a_busybox runtime::cgroups_are watching::lxc_top_has \
@@ -175,6 +176,7 @@ vm: packages-build packages-vm
 	$(BUILD) test --target $(TARGET) --test kernel --no-run -q
 	tests/vm/suite $(DEBUG) '$(VM_V2)' --cgroup v2
 	tests/vm/suite $(DEBUG) '$(VM_V1)' --cgroup v1
+	tests/vm/suite $(DEBUG) storage::a_life --storage --memory 3000 --timeout 900
 
 # lxc-checkconfig on that kernel, booted in seven ways.
 vm-checkconfig: packages-build packages-vm
