@@ -82,7 +82,8 @@ fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     if let Some((_, text)) = conflict.into_iter().find(|(there, _)| *there) {
         return Err(Failure::usage(ctx.prog, text));
     }
-    for id in ["tmpfs", "keepdata", "mount", "foreground", "daemon"] {
+    // What -d and -D ask for is so without -e.
+    for id in ["tmpfs", "mount", "foreground"] {
         if matches.get_flag(id) && !ephemeral {
             return Err(Failure::usage(ctx.prog, format!("--{id} is only valid with -e")));
         }

@@ -6,7 +6,7 @@ use crate::sys::lock::{self as file_lock, Wait};
 use crate::sys::{SysError, errno};
 use crate::util::blame::Explain;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// Why the lock cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -51,8 +51,16 @@ impl Lock {
         container: &Container,
         wait: Wait,
     ) -> Result<Self, LockError> {
-        let lxcpath = container.lxcpath().strip_prefix("/").unwrap_or(container.lxcpath());
-        let dirs = Path::new("lxc/lock").join(lxcpath);
+        let mut dirs = PathBuf::new();
+        for part in container.lxcpath().components() {
+            match part {
+                Component::Normal(name) => dirs.push(name),
+                // Below our own directory there are no links: what the path says is what it is.
+                Component::ParentDir => drop(dirs.pop()),
+                _ => {}
+            }
+        }
+        let dirs = Path::new("lxc/lock").join(dirs);
         let file_name = format!(".{}", container.name());
         let path = run_dir.join(&dirs).join(&file_name);
         let failed = |e: SysError| LockError::File(container.name().to_owned(), path.clone(), e);
@@ -121,6 +129,11 @@ mod tests {
         lock.remove();
         assert!(!dir.path().join("lxc/lock/x/lxc/.c1").exists());
         Lock::acquire_in(dir.path(), &container, Wait::No).unwrap();
+        // Another way to the same.
+        let _held = Lock::acquire_in(dir.path(), &container, Wait::No).unwrap();
+        let same = Container::new("/x/y/../lxc".into(), "c1").unwrap();
+        let busy = Lock::acquire_in(dir.path(), &same, Wait::No).unwrap_err();
+        assert!(matches!(busy, LockError::Busy(_)));
     }
 
     #[test]
