@@ -4,15 +4,9 @@
 use crate::net::error::{Fault, NetError, kernel};
 use crate::net::plan::{Hop, NetPlan, Nic, PlannedGateway};
 use crate::net::rtnl::{Change, LOOPBACK, NewRoute, Rtnl, Target};
-use crate::net::veth::LEAVING;
-use crate::net::{Made, Sides, whole};
+use crate::net::{Made, Sides, leaving, whole};
 use crate::sys::errno;
 use std::net::IpAddr;
-use std::thread::sleep;
-use std::time::Duration;
-
-/// And how long a whole namespace may take on a slow machine.
-const SLOW: Duration = Duration::from_millis(700);
 
 /// Brings `lo` up and gives every interface its addresses and routes.
 pub(super) fn configure<'a>(
@@ -48,21 +42,27 @@ fn addresses(nic: &Nic, device: u32, inside: &mut Rtnl) -> Result<(), NetError> 
     for planned in &nic.addresses {
         let address = planned.value;
         let broadcast = address.broadcast.map(IpAddr::from);
-        let mut add = || inside.add_address(device, address.address, address.prefix, broadcast);
-        let mut done = add();
-        for wait in LEAVING.iter().chain(&[SLOW]) {
-            // Of an ipvlan parent's devices one has the address: maybe that of a container that
-            // has just stopped, whose namespace the kernel still takes down.
-            if !done.as_ref().is_err_and(|e| e.is(errno::EADDRINUSE)) {
-                break;
-            }
-            sleep(*wait);
-            done = add();
-        }
-        done.map_err(|cause| {
+        let failed = |cause| {
             let fault = Fault::Kernel { step: "giving it its address", cause };
             NetError::new(Some(nic.index), Some(planned.origin.clone()), fault)
+        };
+        // Of an ipvlan parent's devices one has the address: maybe that of a container whose
+        // monitor was killed just now.
+        let mut taken = None;
+        leaving::wait(&mut || {
+            match inside.add_address(device, address.address, address.prefix, broadcast) {
+                Err(cause) if cause.is(errno::EADDRINUSE) => {
+                    taken = Some(cause);
+                    return Ok(false);
+                }
+                done => done.map_err(failed)?,
+            }
+            taken = None;
+            Ok(true)
         })?;
+        if let Some(cause) = taken {
+            return Err(failed(cause));
+        }
     }
     Ok(())
 }

@@ -10,11 +10,13 @@
 pub mod addr;
 pub mod codec;
 mod configure;
+mod draft;
 pub mod error;
 pub mod guest;
 mod ipvlan;
 mod keeper;
 mod l2proxy;
+mod leaving;
 mod macvlan;
 mod nl80211;
 mod ovs;
@@ -379,7 +381,7 @@ fn create(
         Device::Ipvlan(mode, isolation) => ipvlan::kind(*mode, *isolation),
         Device::Vlan(id) => rtnl::LinkKind::Vlan { id: *id },
     };
-    parent::create(nic, kind, sides, netns)
+    parent::create(nic, kind, sides, netns, &mut entry.undo)
 }
 
 /// The two namespaces that a network is made between.

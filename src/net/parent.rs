@@ -1,15 +1,17 @@
 //! What types macvlan, ipvlan and vlan have in common: a device that sits on a parent of the
-//! host. It is made directly in the container's namespace, under its name there, and dies with
-//! that namespace. What differs is in the files of the three.
+//! host. It is made directly in the container's namespace, under its name there, and deleted there
+//! at the stop: it would die with the namespace, but only when the kernel comes round to that, and
+//! until then nobody else gets its VLAN or address. What differs is in the files of the three.
 
 use crate::config::{MacvlanMode, NetKind};
 use crate::net::error::{Blame, Fault, blame, refused};
 use crate::net::plan::{Device, Nic};
 use crate::net::reply::Link;
-use crate::net::rtnl::{Common, LinkKind, NewLink, Rtnl, Target};
-use crate::net::{Sides, macvlan};
-use crate::sys::errno;
+use crate::net::rtnl::{Common, LinkKind, NewLink, Rtnl, RtnlError, Target};
+use crate::net::undo::Undo;
+use crate::net::{Sides, leaving, macvlan};
 use crate::sys::netlink::errno as net_errno;
+use crate::sys::{SysError, errno, fd};
 use std::os::fd::BorrowedFd;
 
 /// IFF_LOOPBACK.
@@ -99,8 +101,13 @@ pub(super) fn create(
     kind: LinkKind<'_>,
     sides: &mut Sides,
     netns: BorrowedFd<'_>,
+    undo: &mut Vec<Undo>,
 ) -> Result<(), Blame> {
     let parent = find(nic, &mut sides.host)?;
+    let system = |cause: SysError| {
+        blame("type")(Fault::System { step: "keeping the container's namespace", cause })
+    };
+    let held = fd::dup_above(netns, 3).map_err(system)?;
     let common = Common {
         mtu: nic.mtu,
         mac: nic.hwaddr,
@@ -109,14 +116,43 @@ pub(super) fn create(
         up: nic.up,
         ..Common::default()
     };
-    let what = kind.name();
-    let vlan = if let LinkKind::Vlan { id } = kind { Some(id) } else { None };
     let new = NewLink { name: &nic.name, kind, common };
-    let Err(cause) = sides.host.create_link(&new) else {
-        return Ok(());
-    };
-    let name = parent.name;
-    Err(match cause.errno().unwrap_or_default() {
+    let mut refusal = None;
+    leaving::wait(&mut || match sides.host.create_link(&new) {
+        Ok(()) => {
+            refusal = None;
+            Ok(true)
+        }
+        // Another device has the VLAN or the address: maybe that of a container whose monitor was
+        // killed just now.
+        Err(cause) if cause.is(errno::EADDRINUSE) || cause.is(errno::EEXIST) => {
+            let same = sides.inside.link(Target::Name(&nic.name));
+            refusal = Some(cause);
+            Ok(matches!(same, Ok(Some(_))))
+        }
+        Err(cause) => Err(not_made(nic, &new, &parent, sides, cause)),
+    })?;
+    if let Some(cause) = refusal {
+        return Err(not_made(nic, &new, &parent, sides, cause));
+    }
+    let made = sides.inside.link(Target::Name(&nic.name));
+    let made = made.map_err(refused("name", "looking for it in the container"))?;
+    let gone = || blame("name")(Fault::Vanished { name: nic.name.clone() });
+    undo.push(Undo::Inside { netns: held, index: made.ok_or_else(gone)?.index });
+    Ok(())
+}
+
+/// What the kernel's refusal means.
+fn not_made(
+    nic: &Nic,
+    new: &NewLink<'_>,
+    parent: &Link,
+    sides: &mut Sides,
+    cause: RtnlError,
+) -> Blame {
+    let what = new.kind.name();
+    let name = parent.name.clone();
+    match cause.errno().unwrap_or_default() {
         errno::EOPNOTSUPP => blame("type")(Fault::NoDriver { what }),
         errno::EBUSY => blame("link")(Fault::ParentBusy { name, what }),
         // The kernel's answer to a second device beside one in mode passthru.
@@ -127,13 +163,13 @@ pub(super) fn create(
         net_errno::ENETDOWN => blame("link")(Fault::ParentDown { name }),
         errno::EEXIST => {
             let inside = sides.inside.link(Target::Name(&nic.name));
-            match (inside, vlan) {
-                (Ok(Some(_)), _) | (_, None) => {
-                    blame("name")(Fault::NameTakenInside { name: nic.name.clone() })
+            match (inside, &new.kind) {
+                (Ok(None), LinkKind::Vlan { id }) => {
+                    blame("vlan.id")(Fault::VlanTaken { id: *id, name })
                 }
-                (_, Some(id)) => blame("vlan.id")(Fault::VlanTaken { id, name }),
+                _ => blame("name")(Fault::NameTakenInside { name: nic.name.clone() }),
             }
         }
         _ => refused("type", "making the device")(cause),
-    })
+    }
 }

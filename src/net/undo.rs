@@ -17,6 +17,8 @@ pub(super) enum Undo {
     Leftover(String),
     /// A port of an Open vSwitch bridge.
     OvsPort { bridge: String, port: String },
+    /// A device inside, the only link of that index in its namespace.
+    Inside { netns: OwnedFd, index: u32 },
     /// A route of the host.
     Route(NewRoute),
     /// A proxy entry.
@@ -62,6 +64,11 @@ fn one(step: Undo, host_ns: Option<&OwnedFd>, host: &mut Option<Rtnl>) -> Vec<Fa
         Undo::Link(name) | Undo::Leftover(name) => on(host, "removing it from the host", |host| {
             host.delete_link(Target::Name(&name)).map(drop)
         }),
+        // While it is there nobody else can have its VLAN or address, and the kernel takes its time
+        // with a namespace whose last process has ended.
+        Undo::Inside { netns, index } => Rtnl::open_in(netns.as_fd())
+            .and_then(|mut inside| inside.delete_link(Target::Index(index, "")).map(drop))
+            .map_err(|cause| Fault::Kernel { step: "removing it from its namespace", cause }),
         Undo::Route(route) => {
             on(host, "removing a route", |host| host.delete_route(&route).map(drop))
         }

@@ -12,27 +12,14 @@ use crate::net::rtnl::{
 };
 use crate::net::rules::check_name;
 use crate::net::undo::Undo;
-use crate::net::{Made, Sides, configure, ovs, random_name, sysctl};
+use crate::net::{Made, Sides, configure, leaving, ovs, random_name, sysctl};
 use crate::sys::netlink::errno as net_errno;
 use crate::sys::{SysError, errno, random};
 use std::net::IpAddr;
 use std::os::fd::AsFd;
-use std::thread::sleep;
-use std::time::Duration;
 
 /// How often another random name is tried.
 const NAME_TRIES: u32 = 16;
-
-/// How long what a stopped container had (a name, an address) is given to vanish, step by step:
-/// 0.3 s.
-pub(super) const LEAVING: &[Duration] = &[
-    Duration::from_millis(2),
-    Duration::from_millis(8),
-    Duration::from_millis(20),
-    Duration::from_millis(70),
-    Duration::from_millis(200),
-    Duration::ZERO,
-];
 
 /// What is special about a veth.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -150,33 +137,32 @@ fn check_mac(
 ) -> Result<(), Blame> {
     let step = "asking the bridge for the address";
     let mut taken = None;
-    for wait in LEAVING {
+    let free = leaving::wait(&mut || {
         let port = host.fdb_port(bridge, name, mac, vlan).map_err(refused("hwaddr", step))?;
-        let Some(port) = port else { return Ok(()) };
+        let Some(port) = port else { return Ok(true) };
         let link = host.link(Target::Index(port, name)).map_err(refused("hwaddr", step))?;
         // Behind any other device it may be this container, on the machine it came from.
         taken = link.filter(|link| link.kind.as_deref() == Some("veth")).map(|link| link.name);
-        if taken.is_none() {
-            return Ok(());
-        }
-        // Or its own old pair, see below.
-        sleep(*wait);
+        // Or it is its own old pair, see below.
+        Ok(taken.is_none())
+    })?;
+    match taken {
+        Some(name) if !free => Err(blame("hwaddr")(Fault::MacTaken { name })),
+        _ => Ok(()),
     }
-    taken.map_or(Ok(()), |name| Err(blame("hwaddr")(Fault::MacTaken { name })))
 }
 
 /// True if the host has no link called `name`, or none any more in a moment: the kernel is still
 /// at work on the pair of a container that has just stopped, maybe this one.
 fn becomes_free(name: &str, host: &mut Rtnl) -> Result<bool, Blame> {
-    for wait in LEAVING {
+    let mut foreign = false;
+    let over = leaving::wait(&mut || {
         let found = host.link(Target::Name(name));
-        match found.map_err(refused("veth.pair", "looking for a free name"))? {
-            None => return Ok(true),
-            Some(link) if link.kind.as_deref() != Some("veth") => return Ok(false),
-            Some(_) => sleep(*wait),
-        }
-    }
-    Ok(false)
+        let found = found.map_err(refused("veth.pair", "looking for a free name"))?;
+        foreign = found.as_ref().is_some_and(|link| link.kind.as_deref() != Some("veth"));
+        Ok(found.is_none() || foreign)
+    })?;
+    Ok(over && !foreign)
 }
 
 /// Where the host's end belongs, and the MTU that it has to suit.
