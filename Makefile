@@ -12,6 +12,8 @@ DEMO_PACKAGES  = iproute2 util-linux
 TEST_PACKAGES  = iproute2 util-linux strace busybox-static dnsmasq-base debootstrap procps libcap2-bin \
                  iputils-ping lxc lxc-templates zsh fish bash nftables iptables \
                  btrfs-progs e2fsprogs rsync python3-lxc libfuse3-3 uidmap
+# Laid over the machine for single tests and not installed: what a firewall's package installs is on.
+DEBS = ufw firewalld dbus openvswitch-switch
 DEB_PACKAGES   = dpkg-dev lintian debootstrap
 VM_PACKAGES    = qemu-system-x86 cpio kmod xz-utils
 FUZZ_PACKAGES  = gcc g++ libc6-dev
@@ -31,6 +33,7 @@ INIT        ?= $(shell command -v openrc-run >/dev/null && echo openrc || echo s
 DATADIR ?= $(PREFIX)/share
 export LXCBOX_DATADIR = $(DATADIR)
 export LXCBOX_SYSCONFDIR = $(SYSCONFDIR)/lxc
+export LXCBOX_LIBEXECDIR = $(LIBEXECDIR)
 
 # The static target: musl where rustup has it, else glibc linked statically.
 HOST   := $(shell rustc -vV | sed -n 's/^host: //p')
@@ -88,7 +91,7 @@ all: build
 
 help:
 	@echo 'make demo     a container is created, started, entered, listed, stopped, destroyed'
-	@echo 'make test     format, lints, unit, command line, kernel, comparison, both C libraries'
+	@echo 'make test     format, lints, unit, command line, kernel, other kernel, comparison, C libraries'
 	@echo 'make build    the static binary: $(BINARY)'
 	@echo 'make install  PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)'
 	@echo 'make check    what needs no root: format, lints, documentation, unit and command line'
@@ -136,7 +139,7 @@ build: packages-build
 demo: packages-demo build
 	$(SUDO) tests/demo.sh $(BINARY)
 
-test: packages-build packages-test check kernel compat glibc
+test: packages-build packages-test check kernel vm compat glibc
 
 check: packages-build
 	$(CARGO) fmt --check
@@ -144,7 +147,12 @@ check: packages-build
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --document-private-items -q
 	$(BUILD) test --target $(TARGET) --lib --test cli -q
 
-kernel: packages-test
+debs:
+	tests/debs $(abspath $(OUT))/debs $(DEBS)
+
+export LXCBOX_TEST_DEBS ?= $(abspath $(OUT))/debs/root
+
+kernel: packages-test debs
 	$(BUILD) test --target $(TARGET) --test kernel -q -- --test-threads 4
 	LXCBOX_TEST_ENOSYS=4.9 $(BUILD) test --target $(TARGET) --test kernel -q -- --test-threads 4 \
 		lifecycle:: attach::confined attach::only cgroups:: console::
@@ -167,8 +175,8 @@ old-kernels:
 # slow.
 DEBUG = $(OUT)/$(TARGET)/debug
 export LXCBOX_VM_CACHE ?= $(abspath $(OUT))/vm
-VM_V2 = parents:: cgroups:: device:: lifecycle::a_busybox runtime::cgroups_are watching::lxc_top_has \
-	checkpoint::
+VM_V2 = parents:: walks::walk_4 walks::every_example cgroups:: device:: \
+	lifecycle::a_busybox runtime::cgroups_are watching::lxc_top_has checkpoint::
 VM_V1 = cgroups:: device:: lifecycle::a_busybox runtime::cgroups_are confinement::limits_and \
 	watching::lxc_top_has checkpoint::a_
 
@@ -312,6 +320,7 @@ generator: packages-build
 install: build generator
 	install -D -m 0755 $(BINARY) $(DESTDIR)$(PREFIX)/bin/lxcbox
 	for tool in $$($(NATIVE) --list); do ln -sf lxcbox $(DESTDIR)$(PREFIX)/bin/$$tool; done
+	install -D -m 4755 $(dir $(BINARY))lxc-user-nic $(DESTDIR)$(LIBEXECDIR)/lxc/lxc-user-nic
 	install -d $(DESTDIR)$(DATADIR)/lxc/templates $(DESTDIR)$(DATADIR)/lxc/config
 	install -m 0755 templates/lxc-* $(DESTDIR)$(DATADIR)/lxc/templates
 	install -m 0644 share/config/* $(DESTDIR)$(DATADIR)/lxc/config

@@ -1,8 +1,8 @@
 //! lxcbox: the classic LXC toolset as one static multicall binary.
 //!
 //! The modules form layers; each may use only what is below it (`tests/cli/layers.rs` holds the
-//! table): applets → ui, container, runtime and check → control, then the siblings ns idmap cgroup mount
-//! storage net tty caps seccomp lsm hook limits, then config, logging, sys, util.
+//! table): applets → ui, container, runtime and check → control, hostnet and usernic, then the siblings
+//! ns idmap cgroup mount storage net tty caps seccomp lsm hook limits, then config, logging, sys, util.
 
 // The macros of `logging` are at the root of this crate: `log::warn!(…)` everywhere.
 extern crate self as log;
@@ -30,4 +30,5 @@ pub mod storage;
 pub mod sys;
 pub mod tty;
 pub mod ui;
+pub mod usernic;
 pub mod util;

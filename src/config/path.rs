@@ -35,6 +35,12 @@ pub const SYSCONFDIR: &str = match option_env!("LXCBOX_SYSCONFDIR") {
     None => "/etc/lxc",
 };
 
+/// Below it is `lxc/lxc-user-nic`.
+pub const LIBEXECDIR: &str = match option_env!("LXCBOX_LIBEXECDIR") {
+    Some(dir) => dir,
+    None => "/usr/libexec",
+};
+
 /// Root's containers.
 pub const LXCPATH: &str = "/var/lib/lxc";
 

@@ -176,6 +176,12 @@ pub enum Fault {
     Renamed { name: String, now: String },
     #[error("{name} is off")]
     SysctlOff { name: String },
+    #[error("an ordinary user's container cannot have {what}")]
+    NotForUsers { what: &'static str },
+    #[error("lxc-user-nic is not installed, without which an ordinary user has no veth")]
+    NoUserNic,
+    #[error("{program} failed: {line}")]
+    UserNic { program: String, line: String },
     #[error("ovs-vsctl is not installed")]
     NoOvs,
     #[error("ovs-vsctl failed: {line}")]
@@ -258,10 +264,20 @@ impl Fault {
             }
             Self::SysctlOff { name } => format!("sysctl -w {}=1", dotted(name)),
             Self::Renamed { name, now } => format!("ip link set {now} name {name}"),
+            Self::NotForUsers { .. } => "root's containers can have it".into(),
+            Self::NoUserNic => "make install puts it into libexec/lxc".into(),
+            Self::UserNic { line, .. } if line.contains("Quota") => {
+                "root has to allow it in /etc/lxc/lxc-usernet: USER veth BRIDGE COUNT".into()
+            }
             Self::NoOvs => "apt-get install openvswitch-switch".into(),
             Self::Kernel { cause, .. } if cause.is(errno::EOPNOTSUPP) => {
                 "the kernel may lack the driver of this type: lxc-checkconfig".into()
             }
+            Self::Kernel { cause, .. } if cause.is(errno::EPERM) => {
+                "this takes CAP_NET_ADMIN on the host: be root, and no container's".into()
+            }
+            Self::MacTaken { name } => format!("ip link show {name}; hwaddr has to be another one"),
+            Self::BadParent { .. } => "ip -br link lists the host's devices".into(),
             _ => return None,
         })
     }

@@ -23,6 +23,7 @@ mod ovs;
 mod parent;
 pub mod phys;
 pub mod plan;
+pub mod plug;
 pub mod reply;
 pub mod request;
 pub mod rtnl;
@@ -31,6 +32,7 @@ mod script;
 mod sysctl;
 pub mod uapi;
 mod undo;
+pub mod user;
 pub mod veth;
 mod vlan;
 
@@ -40,6 +42,7 @@ pub use plan::{Namespace, NetPlan, Note, plan};
 
 use crate::config::{NetKind, Sourced};
 use crate::sys::netlink::Traveller;
+use crate::sys::process::Pid;
 use crate::sys::random;
 use crate::sys::spawn::ScriptContext;
 use error::Blame;
@@ -48,6 +51,7 @@ use rtnl::{Change, Rtnl, RtnlError, Target};
 use script::Which;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use undo::Undo;
 
 /// Moves a device between the host and a running container's network namespace, for lxc-device;
@@ -152,6 +156,7 @@ pub fn check(plan: &NetPlan, host: &mut Rtnl) -> Result<Vec<Note>, NetError> {
     for nic in &plan.nics {
         let checked = match &nic.device {
             Device::Empty => Ok(()),
+            _ if user::is_ordinary() => user::check(nic, host),
             Device::Veth(veth) => veth::check(nic, veth, host, &mut notes),
             Device::Phys(phys) => phys::check(nic, phys, host),
             Device::Macvlan(_) | Device::Ipvlan(..) | Device::Vlan(_) => parent::check(nic, host),
@@ -167,6 +172,17 @@ pub fn check(plan: &NetPlan, host: &mut Rtnl) -> Result<Vec<Note>, NetError> {
         }
     }
     Ok(notes)
+}
+
+/// Whose network is made: what the helper of ordinary users is told.
+#[derive(Clone, Copy, Debug)]
+pub struct Owner<'a> {
+    /// A process in the container's network namespace.
+    pub init: Pid,
+    /// Where the container is.
+    pub lxcpath: &'a Path,
+    /// Its name.
+    pub name: &'a str,
 }
 
 /// The network of a container that was made. Dropping it takes everything away again.
@@ -197,6 +213,7 @@ impl Network {
     pub fn create(
         plan: &NetPlan,
         netns: BorrowedFd<'_>,
+        owner: &Owner<'_>,
         context: &ScriptContext,
     ) -> Result<Self, NetError> {
         let scripts = plan.nics.iter().any(|n| n.script_down.is_some());
@@ -215,7 +232,7 @@ impl Network {
             network.host_ns = Some(own.map_err(|cause| whole(Fault::System { step, cause }))?);
         }
         for nic in &plan.nics {
-            network.add(nic, &mut sides, netns, context)?;
+            network.add(nic, &mut sides, netns, owner, context)?;
         }
         configure::configure(plan, network.devices(), &mut sides)?;
         Ok(network)
@@ -271,6 +288,7 @@ impl Network {
         nic: &Nic,
         sides: &mut Sides,
         netns: BorrowedFd<'_>,
+        owner: &Owner<'_>,
         context: &ScriptContext,
     ) -> Result<(), NetError> {
         let made = Made {
@@ -283,7 +301,11 @@ impl Network {
         // In the list before anything is made: a step that fails leaves what was done before it.
         self.entries.push(Entry { made, script_down: None, undo: Vec::new() });
         let Some(entry) = self.entries.last_mut() else { return Ok(()) };
-        create(nic, sides, netns, &context.name, entry).map_err(|b| nic.blamed(b))?;
+        let made = match &nic.device {
+            Device::Veth(_) if user::is_ordinary() => user::create(nic, sides, netns, owner, entry),
+            _ => create(nic, sides, netns, &context.name, entry),
+        };
+        made.map_err(|b| nic.blamed(b))?;
         if nic.l2proxy {
             l2proxy::create(nic, &mut sides.host, &mut entry.undo).map_err(|b| nic.blamed(b))?;
         }
@@ -406,7 +428,7 @@ pub fn random_name(prefix: &str) -> crate::sys::Result<String> {
     Ok(name_of(prefix, random::bytes()?))
 }
 
-fn name_of(prefix: &str, random: [u8; 6]) -> String {
+pub(crate) fn name_of(prefix: &str, random: [u8; 6]) -> String {
     const ALPHABET: &[u8; 62] = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
     let mut name = String::with_capacity(prefix.len() + random.len());
     name.push_str(prefix);

@@ -3,6 +3,7 @@
 
 use crate::config::VethVlan;
 use crate::net::error::Fault;
+use crate::net::rtnl::{Rtnl, Target};
 use crate::net::veth::VethPlan;
 use crate::sys::process::Wait;
 use crate::sys::spawn::{Output, run_program};
@@ -34,26 +35,45 @@ pub(super) fn is_bridge(name: &str) -> Result<bool, Fault> {
     }
 }
 
-/// Makes `port` a port of `bridge` in the VLANs of the plan.
-pub(super) fn add_port(bridge: &str, port: &str, plan: &VethPlan) -> Result<(), Fault> {
-    let mut args = vec!["--may-exist".to_owned(), "add-port".into(), bridge.into(), port.into()];
+/// What a port of ours is known by in the switch's database.
+const MARK: &str = "external_ids:lxc=container";
+
+/// Makes `port` a port of `bridge` in the VLANs of the plan, and takes out those of containers whose
+/// monitor was killed: the switch keeps the port of a device that is gone, for ever.
+pub(super) fn add_port(
+    bridge: &str,
+    port: &str,
+    plan: &VethPlan,
+    host: &mut Rtnl,
+) -> Result<(), Fault> {
+    let find = ["--bare", "--columns=name", "find", "interface", MARK];
+    let known = checked(&find.map(str::to_owned))?;
+    let mut args = Vec::new();
+    for name in known.lines().filter(|name| !name.is_empty() && *name != port) {
+        if let Ok(None) = host.link(Target::Name(name)) {
+            args.extend(["--if-exists", "del-port", name, "--"].map(str::to_owned));
+        }
+    }
+    args.extend(["--may-exist", "add-port", bridge, port].map(str::to_owned));
     args.extend(port_settings(plan));
-    checked(&args)
+    args.extend(["--", "set", "interface", port, MARK].map(str::to_owned));
+    checked(&args).map(drop)
 }
 
 /// Takes `port` out of `bridge`; it may be gone.
 pub(super) fn delete_port(bridge: &str, port: &str) -> Result<(), Fault> {
-    checked(&["--if-exists".to_owned(), "del-port".into(), bridge.into(), port.into()])
+    checked(&["--if-exists".to_owned(), "del-port".into(), bridge.into(), port.into()]).map(drop)
 }
 
-fn checked(args: &[String]) -> Result<(), Fault> {
+/// Runs the tool; gives back what it says.
+fn checked(args: &[String]) -> Result<String, Fault> {
     let tool = tool().ok_or(Fault::NoOvs)?;
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let output = run(tool, &args)?;
-    if output.status == Wait::Exited(0) {
-        return Ok(());
-    }
     let text = String::from_utf8_lossy(&output.text);
+    if output.status == Wait::Exited(0) {
+        return Ok(text.into_owned());
+    }
     let line = text.lines().next().unwrap_or("no reason given").trim().to_owned();
     Err(Fault::Ovs { line })
 }

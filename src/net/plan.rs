@@ -163,6 +163,26 @@ pub enum Hop {
 }
 
 impl Nic {
+    /// One of no configuration, with this name inside and this link.
+    pub(super) fn bare(kind: NetKind, device: Device, name: &str, link: Option<&str>) -> Self {
+        Self {
+            index: 0,
+            kind,
+            device,
+            name: name.to_owned(),
+            link: link.map(str::to_owned),
+            l2proxy: false,
+            up: false,
+            hwaddr: None,
+            mtu: None,
+            addresses: Vec::new(),
+            gateways: Vec::new(),
+            script_up: None,
+            script_down: None,
+            origins: Vec::new(),
+        }
+    }
+
     /// The line of the first of `keys` that was set (`link`, `veth.pair`), else that of `type`.
     pub fn origin(&self, keys: &[&str]) -> Option<Origin> {
         let find = |key: &str| self.origins.iter().find(|(k, _)| k == key).map(|(_, o)| o.clone());

@@ -1,7 +1,7 @@
 //! Tests of `plan`.
 
 use super::*;
-use crate::config::{Ipv4Config, Ipv6Config, VethVlan};
+use crate::config::{Gateway, Ipv4Config, Ipv6Config, NetConfig, VethVlan};
 use crate::util::blame::Explain;
 use std::path::Path;
 use std::rc::Rc;

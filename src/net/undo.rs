@@ -3,7 +3,7 @@
 use crate::net::error::{Fault, NetError};
 use crate::net::keeper::Keeper;
 use crate::net::rtnl::{NewRoute, Rtnl, RtnlError, Target};
-use crate::net::{Made, ovs, phys};
+use crate::net::{Made, ovs, phys, user};
 use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -15,6 +15,8 @@ pub(super) enum Undo {
     /// A link to delete that nobody waits for: its name was made up, and nothing on the host is
     /// bound to it that the next start needs.
     Leftover(String),
+    /// A port that the helper of ordinary users has made; what it left in the switch.
+    UserPort { netns: OwnedFd, port: user::Port },
     /// A port of an Open vSwitch bridge.
     OvsPort { bridge: String, port: String },
     /// A device inside, the only link of that index in its namespace.
@@ -78,6 +80,7 @@ fn one(step: Undo, host_ns: Option<&OwnedFd>, host: &mut Option<Rtnl>) -> Vec<Fa
         Undo::AltNames { device, names } => {
             on(host, "giving it its other names back", |host| host.add_alt_names(device, &names))
         }
+        Undo::UserPort { netns, port } => port.delete(netns.as_fd()),
         Undo::OvsPort { bridge, port } => ovs::delete_port(&bridge, &port),
         Undo::Home(away) => {
             let Away { home, netns, keeper } = *away;

@@ -14,12 +14,16 @@ use crate::net::rules::check_name;
 use crate::net::undo::Undo;
 use crate::net::{Made, Sides, configure, leaving, ovs, random_name, sysctl};
 use crate::sys::netlink::errno as net_errno;
-use crate::sys::{SysError, errno, random};
+use crate::sys::{SysError, dirs, errno, random};
 use std::net::IpAddr;
 use std::os::fd::AsFd;
+use std::path::Path;
 
 /// How often another random name is tried.
 const NAME_TRIES: u32 = 16;
+
+/// The most ports of a bridge: the kernel's BR_MAX_PORTS without its number 0.
+const PORTS_MAX: usize = 1023;
 
 /// What is special about a veth.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -99,6 +103,13 @@ pub(super) fn check(
     if let (Place::Port { up: false, .. }, Some(name)) = (&place, &nic.link) {
         notes.push(nic.note("link", format!("the bridge \"{name}\" is down")));
     }
+    if let (Place::Port { .. }, Some(name)) = (&place, &nic.link) {
+        // The devices of containers that have just stopped go in a moment.
+        let free = leaving::wait(&mut || Ok(ports(name) < PORTS_MAX));
+        if !free? {
+            return Err(blame("link")(Fault::BridgeFull { name: name.clone() }));
+        }
+    }
     if let (Place::Port { index, bridge, .. }, Some(mac)) = (&place, nic.hwaddr) {
         let name = nic.link.as_deref().unwrap_or_default();
         let vlan = match plan.vlan {
@@ -125,6 +136,13 @@ pub(super) fn check(
         notes.push(nic.note("ipv4.gateway", text.to_owned()));
     }
     Ok(())
+}
+
+/// How many ports a bridge has, as far as sysfs tells (it may be that of another namespace): the
+/// kernel has the last word when the port is added.
+fn ports(bridge: &str) -> usize {
+    let dir = format!("/sys/class/net/{bridge}/brif");
+    dirs::names(Path::new(&dir)).map_or(0, |names| names.len())
 }
 
 /// A second container with the same address on a bridge takes turns in being unreachable.
@@ -240,7 +258,7 @@ pub(super) fn create(
         }
         Place::Ovs => {
             let bridge = nic.link.clone().unwrap_or_default();
-            ovs::add_port(&bridge, &name, plan).map_err(blame("link"))?;
+            ovs::add_port(&bridge, &name, plan, host).map_err(blame("link"))?;
             undo.push(Undo::OvsPort { bridge, port: name.clone() });
             host.set_link(Target::Name(&name), &change).map_err(refused("link", step))?;
         }

@@ -12,7 +12,7 @@ use crate::control::client::Client;
 use crate::hook::{self, HookContext};
 use crate::lsm::apparmor;
 use crate::mount::{self, CgroupHierarchy, CgroupMountView};
-use crate::net::Network;
+use crate::net::{Network, Owner};
 use crate::storage::{self, Pin};
 use crate::sys::error::{Result as SysResult, SysError};
 use crate::sys::fd::{self, OpenFlags};
@@ -416,7 +416,11 @@ fn make_network(
     }
     let made =
         procfs::open_namespace(parts.init.pid(), "net").during(Step::Network).and_then(|netns| {
-            Network::create(&plan.net, netns.as_fd(), &hooks.script_context()).during(Step::Network)
+            let request = &plan.request;
+            let (lxcpath, name) = (&request.lxcpath, &request.name);
+            let owner = Owner { init: parts.init.pid(), lxcpath, name };
+            let context = hooks.script_context();
+            Network::create(&plan.net, netns.as_fd(), &owner, &context).during(Step::Network)
         });
     made.map(Some).map_err(|own| parts.blame(own))
 }

@@ -2,7 +2,7 @@
 //! wrappers would signal other threads, of which there are none.
 #![allow(unsafe_code, reason = "set*id without the C library's process-wide wrappers")]
 
-use super::error::{Result, SysError};
+use super::error::{At, Result, SysError};
 
 // 32-bit ids: the plain numbers take 16 bits on 32-bit arm and x86.
 #[cfg(not(any(target_arch = "arm", target_arch = "x86")))]
@@ -25,6 +25,26 @@ pub fn egid() -> u32 {
 /// Real user id.
 pub fn ruid() -> u32 {
     rustix::process::getuid().as_raw()
+}
+
+/// Real group id.
+pub fn rgid() -> u32 {
+    rustix::process::getgid().as_raw()
+}
+
+/// The supplementary groups.
+pub fn groups() -> Result<Vec<u32>> {
+    let groups = rustix::process::getgroups().at("getgroups", || "")?;
+    Ok(groups.into_iter().map(rustix::process::Gid::as_raw).collect())
+}
+
+/// Changes the effective user id alone, and with it what opening a file is allowed to do; the
+/// saved one stays, so there is a way back.
+pub fn set_effective_uid(uid: u32) -> Result<()> {
+    let same = u32::MAX;
+    // SAFETY: plain numbers.
+    let done = unsafe { libc::syscall(SETRESUID, same, uid, same) };
+    if done == 0 { Ok(()) } else { Err(SysError::last("setresuid", uid)) }
 }
 
 /// Replaces the supplementary groups.

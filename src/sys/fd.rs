@@ -113,6 +113,13 @@ pub fn set_size(fd: BorrowedFd<'_>, bytes: u64) -> Result<()> {
     rustix::fs::ftruncate(fd, bytes).at("ftruncate", || bytes)
 }
 
+/// Replaces the content of a regular file that is open for writing.
+pub fn rewrite(fd: BorrowedFd<'_>, bytes: &[u8]) -> Result<()> {
+    rustix::fs::seek(fd, rustix::fs::SeekFrom::Start(0)).at("lseek", || 0)?;
+    write_all(fd, bytes)?;
+    set_size(fd, bytes.len() as u64)
+}
+
 /// A duplicate with `O_CLOEXEC`, at the lowest number that is not below `min`.
 pub fn dup_above(fd: BorrowedFd<'_>, min: RawFd) -> Result<OwnedFd> {
     rustix::io::fcntl_dupfd_cloexec(fd, min).at("fcntl", || "F_DUPFD_CLOEXEC")

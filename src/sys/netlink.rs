@@ -3,6 +3,7 @@
 #![allow(unsafe_code, reason = "setsockopt for netlink's own options")]
 
 use super::error::{At, Result, SysError};
+use super::{ns, nsfile, process, spawn, unix};
 use rustix::fs::{Mode, OFlags};
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
@@ -54,7 +55,11 @@ impl Socket {
             .at("socket", || format!("AF_NETLINK, {protocol:?}"))?;
         // FALLBACK(<4.12): without extended acks an error is its number only.
         let _ = set_option(&fd, libc::NETLINK_EXT_ACK);
-        Ok(Self { fd, sequence: 0, buffer: Vec::new() })
+        Ok(Self::over(fd))
+    }
+
+    fn over(fd: OwnedFd) -> Self {
+        Self { fd, sequence: 0, buffer: Vec::new() }
     }
 
     /// The number of the next request; never 0, which is what notifications carry.
@@ -123,7 +128,7 @@ impl Traveller {
         Ok(Self { home: Some(home), away: false })
     }
 
-    /// An rtnetlink socket in `netns`. The process is in that namespace afterwards, until
+    /// An rtnetlink socket in `netns`. The process may be in that namespace afterwards, until
     /// [`Traveller::return_home`].
     pub fn open_in(&mut self, netns: BorrowedFd<'_>) -> Result<Socket> {
         self.open_protocol_in(netns, Protocol::Route)
@@ -135,10 +140,16 @@ impl Traveller {
         netns: BorrowedFd<'_>,
         protocol: Protocol,
     ) -> Result<Socket> {
-        move_into_link_name_space(netns, Some(LinkNameSpaceType::Network))
-            .at("setns", || "another network namespace")?;
-        self.away = true;
-        Socket::open_protocol(protocol)
+        let moved = move_into_link_name_space(netns, Some(LinkNameSpaceType::Network))
+            .at("setns", || "another network namespace");
+        match moved {
+            Err(e) if e.is(libc::EPERM) => open_as_owner(netns, protocol).map_err(|_| e),
+            Err(e) => Err(e),
+            Ok(()) => {
+                self.away = true;
+                Socket::open_protocol(protocol)
+            }
+        }
     }
 
     /// Back to the namespace of [`Traveller::new`]; gives back its descriptor.
@@ -173,6 +184,31 @@ pub fn open_in(netns: BorrowedFd<'_>) -> Result<Socket> {
     let socket = traveller.open_in(netns);
     traveller.return_home()?;
     socket
+}
+
+/// A socket for a caller who may not change the own network namespace but owns the user namespace
+/// that `netns` belongs to, as an ordinary user does of a container: a child goes there, and the
+/// kernel asks whoever uses the socket, not who has made it.
+fn open_as_owner(netns: BorrowedFd<'_>, protocol: Protocol) -> Result<Socket> {
+    let owner = nsfile::owner(netns)?;
+    let (mine, its) = unix::pair(unix::Kind::SeqPacket)?;
+    let made = || -> Result<()> {
+        ns::setns(owner.as_fd(), libc::CLONE_NEWUSER)?;
+        ns::setns(netns, libc::CLONE_NEWNET)?;
+        let socket = Socket::open_protocol(protocol)?;
+        unix::send(its.as_fd(), b"s", &[socket.fd.as_fd()], None, unix::Block::Wait).map(drop)
+    };
+    let status = spawn::in_child(|| made().map_or_else(|e| e.errno, |()| 0))?;
+    let refused = |errno| SysError::new("setns", "a network namespace", errno);
+    match status {
+        process::Wait::Exited(0) => {}
+        process::Wait::Exited(errno) => return Err(refused(errno)),
+        _ => return Err(refused(libc::ECHILD)),
+    }
+    let mut byte = [0];
+    let mut received = unix::recv(mine.as_fd(), &mut byte, 1, unix::Block::DontWait)?;
+    let fd = received.fds.pop().ok_or_else(|| refused(libc::EBADF))?;
+    Ok(Socket::over(fd))
 }
 
 /// Runs `call` again while a signal interrupts it.

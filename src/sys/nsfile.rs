@@ -2,8 +2,10 @@
 #![allow(unsafe_code, reason = "the namespace ioctls have no wrapper")]
 
 use super::error::{At, Result, SysError};
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
+/// `NS_GET_USERNS` of ioctl_ns(2), 4.9.
+const NS_GET_USERNS: libc::c_ulong = 0xb701;
 /// `NS_GET_NSTYPE` of ioctl_ns(2), 4.11.
 const NS_GET_NSTYPE: libc::c_ulong = 0xb703;
 
@@ -34,6 +36,20 @@ pub fn is_namespace(file: BorrowedFd<'_>, flag: u64) -> Result<bool> {
     let error = SysError::last("ioctl", "NS_GET_NSTYPE");
     // FALLBACK(<4.11): the kernel cannot tell; setns with the flag will.
     if error.is(libc::ENOTTY) { Ok(true) } else { Err(error) }
+}
+
+/// The user namespace that the namespace `file` belongs to (4.9).
+///
+/// # Errors
+/// EPERM if that is outside of the caller's.
+pub fn owner(file: BorrowedFd<'_>) -> Result<OwnedFd> {
+    // SAFETY: the request takes no argument and answers with a new descriptor.
+    let fd = unsafe { libc::ioctl(file.as_raw_fd(), NS_GET_USERNS as _) };
+    if fd < 0 {
+        return Err(SysError::last("ioctl", "NS_GET_USERNS"));
+    }
+    // SAFETY: the kernel has just opened it for us and nobody else knows of it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// The process of a pidfd as this pid namespace numbers it; `None` when it has ended or is not

@@ -17,6 +17,7 @@ pub mod relay;
 pub use error::TtyError;
 
 use crate::config::{Config, ConsolePath};
+use crate::sys::cred;
 use std::path::{Component, Path, PathBuf};
 
 /// What is wanted, from the configuration alone.
@@ -62,14 +63,17 @@ const PTYS_MAX: u32 = 1 << 20;
 /// A `lxc.tty.dir` that leaves /dev, or more terminals than the kernel has.
 pub fn plan(config: &Config, rootfs: bool) -> Result<TtyPlan, TtyError> {
     let ttys = if rootfs { config.tty_max } else { 0 };
+    // A terminal of the host's cannot be given to an id of the container's by an ordinary user.
+    let inside = config.pty_max <= 1 && cred::euid() != 0 && !config.idmap.is_empty();
     let max = config
         .pty_max
         .checked_add(ttys)
+        .and_then(|max| max.checked_add(u32::from(inside)))
         .filter(|max| *max <= PTYS_MAX)
         .ok_or_else(|| TtyError::TooMany { origin: config.origin("lxc.pty.max").cloned() })?;
     let console = match &config.console.path {
         Some(ConsolePath::None) => ConsoleSource::None,
-        _ if config.pty_max > 1 => ConsoleSource::Container,
+        _ if config.pty_max > 1 || inside => ConsoleSource::Container,
         _ => ConsoleSource::Host,
     };
     let dir = match config.tty_dir.as_deref() {

@@ -8,7 +8,7 @@ use std::ops::Deref;
 
 /// A machine with these settings and a world outside at 10.1.1.2 and fd01::2, which knows no way
 /// back to containers.
-struct Net(Machine);
+pub struct Net(Machine);
 
 impl Deref for Net {
     type Target = Machine;
@@ -31,7 +31,10 @@ const OUTSIDE: &str = "ip netns add outside && \
 
 impl Net {
     fn new(settings: &str) -> Self {
-        let m = Machine::new();
+        Self::on(Machine::new(), settings)
+    }
+
+    pub fn on(m: Machine, settings: &str) -> Self {
         fs::create_dir_all(m.dir.join("default")).unwrap();
         fs::create_dir_all(m.dir.join("misc")).unwrap();
         m.sh(&format!(
@@ -49,13 +52,13 @@ impl Net {
         fs::write(self.dir.join("default/lxc-net"), text).unwrap();
     }
 
-    fn net(&self, verb: &str) -> Outcome {
+    pub fn net(&self, verb: &str) -> Outcome {
         let mut command = self.command(BINARY);
         command.args(["lxc-net", verb]);
         run(command)
     }
 
-    fn doctor(&self, status: i32) -> String {
+    pub fn doctor(&self, status: i32) -> String {
         let done = self.net("doctor");
         assert_eq!(done.status, status, "{}{}", done.stdout, done.stderr);
         done.stdout
@@ -72,7 +75,7 @@ impl Net {
     }
 
     /// A busybox container on the bridge that knows how to ask for an address.
-    fn guest(&self, short: &str, last: u8) -> String {
+    pub fn guest(&self, short: &str, last: u8) -> String {
         let lines = format!(
             "lxc.net.0.type = veth\nlxc.net.0.link = lxcbr0\nlxc.net.0.flags = up\n\
              lxc.net.0.hwaddr = 02:00:00:00:00:{last:02x}\n"
@@ -85,7 +88,7 @@ impl Net {
         name
     }
 
-    fn dhcp(&self, guest: &str, hostname: &str) -> String {
+    pub fn dhcp(&self, guest: &str, hostname: &str) -> String {
         self.inside(
             guest,
             &format!("udhcpc -n -q -t 5 -i eth0 -s /etc/dhcp -x hostname:{hostname}"),

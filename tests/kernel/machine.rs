@@ -116,6 +116,33 @@ impl Machine {
         Self { holder, dir, tag, containers: Mutex::new(Vec::new()), missing }
     }
 
+    /// A machine on which the packages of the Makefile's DEBS are there too, laid over /usr and /etc
+    /// (whose changes are its own); `None`, with the reason, where they were not fetched.
+    pub fn with_debs() -> Option<Self> {
+        let tree = std::env::var_os("LXCBOX_TEST_DEBS").map_or_else(
+            || Path::new(env!("CARGO_MANIFEST_DIR")).join("target/debs/root"),
+            PathBuf::from,
+        );
+        if !tree.join("usr").exists() {
+            assert!(std::env::var_os("LXCBOX_TEST_NO_SKIPS").is_none(), "no {}", tree.display());
+            println!("skipped: no packages in {}; `make debs` fetches them", tree.display());
+            return None;
+        }
+        let m = Self::new();
+        for dir in ["etc", "work", "log", "lib"] {
+            fs::create_dir_all(m.dir.join("over").join(dir)).expect("test directory");
+        }
+        m.sh(&format!(
+            "set -e; cd '{over}'; mount -t overlay -o lowerdir='{tree}/usr':/usr overlay /usr
+             mount -t overlay -o lowerdir='{tree}/etc':/etc,upperdir=etc,workdir=work overlay /etc
+             mount --bind log /var/log",
+            tree = tree.display(),
+            over = m.dir.join("over").display(),
+        ))
+        .ok();
+        Some(m)
+    }
+
     /// The private lxcpath.
     pub fn lxcpath(&self) -> PathBuf {
         self.dir.join("lxc")

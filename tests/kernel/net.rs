@@ -528,6 +528,8 @@ fn doubts_are_told_with_interface_and_line() {
     let etc = m.lxcpath().join(&c).join("rootfs/etc/network");
     fs::create_dir_all(&etc).unwrap();
     fs::write(etc.join("interfaces"), "auto eth0\niface eth0 inet dhcp\n").unwrap();
+    let plan = m.lxc("start", &["-n", &c, "--dry-run"]).ok();
+    assert!(plan.contains("becomes 10.9.8.5/8"), "{plan}");
     let started = m.lxc("start", &["-n", &c]);
     let said = started.stderr.clone();
     started.ok();
@@ -541,8 +543,6 @@ fn doubts_are_told_with_interface_and_line() {
     }
     let shown = m.inside(&c, "ip addr show eth0").ok();
     assert!(shown.contains("10.9.8.5/8") && shown.contains("fd00:9::5/64"), "{shown}");
-    let plan = m.lxc("start", &["-n", &c, "--dry-run"]).ok();
-    assert!(plan.contains("becomes 10.9.8.5/8"), "{plan}");
 }
 
 #[test]
@@ -567,4 +567,58 @@ fn a_port_of_a_bridge_has_networks_routed_to_it_too() {
     }
     m.lxc("stop", &["-n", &c, "-k"]).ok();
     assert_eq!(m.sh(routes).ok(), "");
+}
+
+/// A bridge takes 1023 ports. The next start says so in its plan, and what to do does it.
+#[test]
+fn a_full_bridge_is_told_and_other_ways_are_open() {
+    let m = Machine::new();
+    m.sh("ip link add full type bridge && ip addr add 10.5.0.1/16 dev full && ip link set full up && \
+          ip link add second type bridge && ip link set second up || exit
+          sysctl -qw net.ipv4.ip_forward=1
+          for n in $(seq 1023); do echo link add p$n type veth peer name q$n; done >/run/batch
+          for n in $(seq 1023); do echo link set p$n master full; done >>/run/batch
+          ip -batch /run/batch; ip link set p2 up; ip link set q2 up")
+        .ok();
+    let veth = |link: &str| format!("lxc.net.0.type = veth\nlxc.net.0.link = {link}\n");
+    let c = m.container("full", &veth("full"));
+    let said = m.lxc("start", &["-n", &c]).fails(1);
+    assert!(
+        said.contains("planning the start") && said.contains("bridge \"full\" is full"),
+        "{said}"
+    );
+    assert!(said.contains("lxc.net.0") && said.contains("config:6"), "{said}");
+    assert!(said.contains("hint: use a second bridge, veth.mode = router or macvlan"), "{said}");
+    let up = "lxc.net.0.flags = up\nlxc.net.0.ipv4.address = 10.6.0.";
+    let router = format!("{}lxc.net.0.veth.mode = router\n{up}2/32\n", veth("full"));
+    let macvlan = format!(
+        "lxc.net.0.type = macvlan\nlxc.net.0.macvlan.mode = bridge\nlxc.net.0.link = full\n{up}"
+    );
+    let others = [
+        m.container("second", &veth("second")),
+        m.container("router", &format!("{router}lxc.net.0.ipv4.gateway = dev\n")),
+        m.container("mac1", &format!("{macvlan}3/24\n")),
+        m.container("mac2", &format!("{macvlan}4/24\n")),
+    ];
+    for name in &others {
+        m.start(name);
+    }
+    m.sh("ping -c 1 -W 2 10.6.0.2").ok();
+    eventually(10, "the other macvlan to answer", || {
+        (m.inside(&others[2], "ping -c 1 -W 1 10.6.0.4").status == 0).then_some(())
+    });
+    // One port less, and it starts; a stop makes room for the next.
+    m.sh("ip link set p1 nomaster").ok();
+    let next = m.container("next", &veth("full"));
+    for name in [&c, &next, &c] {
+        m.start(name);
+        m.lxc("stop", &["-n", name, "-k"]).ok();
+    }
+    // The kernel has the last word, and a start that fails there leaves nothing.
+    m.sh("ip link set p1 master full").ok();
+    m.sh("mount -t tmpfs none /sys/class/net").ok();
+    let before = m.sh("ip -br link | wc -l").ok();
+    let said = m.lxc("start", &["-n", &c]).fails(1);
+    assert!(said.contains("bridge \"full\" is full"), "{said}");
+    assert_eq!(m.sh("ip -br link | wc -l").ok(), before);
 }

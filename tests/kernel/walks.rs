@@ -50,7 +50,7 @@ impl House {
     fn own(&self, text: &str) -> String {
         let lxcpath = self.m.lxcpath().display().to_string();
         let mut text = text.replace("/var/lib/lxc", &lxcpath);
-        for name in ["alpha", "beta", "gamma"] {
+        for name in ["alpha", "beta", "gamma", "delta"] {
             text = text.replace(name, &self.m.name(name));
             for n in ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "20"] {
                 self.m.name(&format!("{name}{n}"));
@@ -196,6 +196,17 @@ fn walk_4b_vlans_of_a_trunk() {
         let said = house.m.lxc("start", &["-n", &c]).fails(1);
         assert!(said.contains(&format!("VLAN {n} ")) && said.contains("config:8"), "{said}");
     }
+}
+
+#[test]
+fn walk_4c_ipvlan_on_the_houses_wire() {
+    let house = House::new();
+    if !kernel_has(&house.m, "link enp1s0 type ipvlan mode l2") {
+        return;
+    }
+    let shown = house.walk("4c. ");
+    assert_eq!(shown.matches(" 0% packet loss").count(), 3, "{shown}");
+    assert_eq!(shown.matches(" 100% packet loss").count(), 1, "{shown}");
 }
 
 #[test]

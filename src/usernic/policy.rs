@@ -1,0 +1,61 @@
+//! /etc/lxc/lxc-usernet: `USER TYPE BRIDGE COUNT` or `@GROUP TYPE BRIDGE COUNT`. Pure.
+
+/// The names of a caller.
+#[derive(Clone, Debug)]
+pub(super) struct Named {
+    pub(super) user: String,
+    pub(super) groups: Vec<String>,
+}
+
+/// One line that speaks of the caller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Grant {
+    /// `USER` or `@GROUP`, as it is in the database too.
+    pub(super) owner: String,
+    /// How many devices.
+    pub(super) limit: u32,
+}
+
+/// What `text` allows on `bridge`, in the order of its lines; lines of one owner are added up.
+/// A line that has not four fields, or no number, allows nothing.
+pub(super) fn grants(text: &str, named: &Named, kind: &str, bridge: &str) -> Vec<Grant> {
+    let mut found: Vec<Grant> = Vec::new();
+    for line in text.lines() {
+        let line = line.split('#').next().unwrap_or_default();
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let [owner, a_kind, a_bridge, count] = fields[..] else { continue };
+        let Ok(limit) = count.parse::<u32>() else { continue };
+        let mine = match owner.strip_prefix('@') {
+            Some(group) => named.groups.iter().any(|own| own == group),
+            None => owner == named.user,
+        };
+        if !mine || a_kind != kind || a_bridge != bridge {
+            continue;
+        }
+        match found.iter_mut().find(|grant| grant.owner == owner) {
+            Some(grant) => grant.limit = grant.limit.saturating_add(limit),
+            None => found.push(Grant { owner: owner.to_owned(), limit }),
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_the_user_and_of_the_groups_count() {
+        let named = Named { user: "eva".into(), groups: vec!["users".into(), "net".into()] };
+        let text = "# comment\neva veth br0 2\n@net veth br0 3 # more\neva veth br1 9\n\
+                    evan veth br0 9\n@nets veth br0 9\nnet veth br0 9\neva macvlan br0 9\n\
+                    eva veth br0\neva veth br0 -1\neva veth br0 x\neva veth br0 1 1\n\
+                    @users veth br0 0\neva\tveth  br0\t4\n@eva veth br0 9\n";
+        let found = grants(text, &named, "veth", "br0");
+        let got: Vec<_> = found.iter().map(|g| (g.owner.as_str(), g.limit)).collect();
+        assert_eq!(got, [("eva", 6), ("@net", 3), ("@users", 0)]);
+        assert!(grants(text, &named, "veth", "none").is_empty());
+        let much = "eva veth br0 4294967295\neva veth br0 1\n";
+        assert_eq!(grants(much, &named, "veth", "br0")[0].limit, u32::MAX);
+    }
+}
