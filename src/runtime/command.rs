@@ -2,7 +2,7 @@
 
 use super::plan::Request;
 use super::sync::{Failure, Step};
-use crate::config::{Config, Origin};
+use crate::config::{Config, NsKind, Origin};
 use crate::util::words;
 
 /// What LXC runs when nothing is configured.
@@ -15,7 +15,9 @@ pub const EXECUTE_INIT: &str = "lxc-init";
 /// `lxc.execute.cmd` (lxc-execute) or `lxc.init.cmd`, else /sbin/init.
 ///
 /// # Errors
-/// A quote that is not closed; lxc-execute without any command.
+/// A quote that is not closed; lxc-execute without any command; no command and no root file
+/// system, for the host's own init would boot on the host's root then (as LXC lets it), where it
+/// empties /tmp and more.
 pub fn init(config: &Config, request: &Request) -> Result<(Vec<String>, Option<Origin>), Failure> {
     let (key, line) = if request.execute {
         ("lxc.execute.cmd", config.execute_cmd.as_deref())
@@ -36,6 +38,15 @@ pub fn init(config: &Config, request: &Request) -> Result<(Vec<String>, Option<O
             hint: Some("lxc-execute -n NAME -- COMMAND, or set lxc.execute.cmd".into()),
             ..Failure::text(Step::Plan, "there is no command to execute")
         });
+    } else if config.rootfs.path.is_none() && !config.namespaces.share.contains_key(&NsKind::Mnt) {
+        return Err(Failure {
+            hint: Some("set lxc.rootfs.path, or lxc.init.cmd to a program of the host".into()),
+            ..Failure::text(
+                Step::Plan,
+                "the host's init would boot on the host's root: there is \
+                 neither lxc.rootfs.path nor a program to run",
+            )
+        });
     } else {
         (vec![DEFAULT_INIT.to_string()], None)
     };
@@ -52,6 +63,7 @@ pub fn init(config: &Config, request: &Request) -> Result<(Vec<String>, Option<O
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Sourced;
 
     fn request(command: &[&str], execute: bool) -> Request {
         let command = command.iter().map(|s| s.to_string()).collect();
@@ -67,7 +79,21 @@ mod tests {
             ["/bin/sh", "-l"]
         );
         assert_eq!(init(&config, &request(&[], false)).unwrap().0, ["/bin/other"]);
-        assert_eq!(init(&Config::default(), &request(&[], false)).unwrap().0, ["/sbin/init"]);
+        config.init.cmd = None;
+        config.rootfs.path = Some("/srv/root".into());
+        assert_eq!(init(&config, &request(&[], false)).unwrap().0, ["/sbin/init"]);
+    }
+
+    #[test]
+    fn the_hosts_init_is_not_booted_on_the_hosts_root() {
+        let mut config = Config::default();
+        let refused = init(&config, &request(&[], false)).unwrap_err();
+        assert!(refused.message.contains("neither lxc.rootfs.path nor"), "{refused}");
+        assert!(init(&config, &request(&["/bin/true"], false)).is_ok());
+        // Another container's mounts, and its init.
+        let sourced = Sourced { value: "c2".into(), origin: Origin::label("test") };
+        config.namespaces.share.insert(NsKind::Mnt, sourced);
+        assert!(init(&config, &request(&[], false)).is_ok());
     }
 
     #[test]
