@@ -337,6 +337,17 @@ impl Network {
         self.take_away(Some(context))
     }
 
+    /// [`Network::teardown`] for when nobody has the container's namespace open any more: what
+    /// dies with it is left to the kernel, and only removed if that has not done it in 3 s.
+    pub fn teardown_after_namespace(mut self, context: &ScriptContext) -> Vec<NetError> {
+        let mut errors = self.bring_down(Some(context));
+        for entry in &mut self.entries {
+            undo::forget_dying(&mut entry.undo);
+        }
+        errors.extend(self.take_away(Some(context)));
+        errors
+    }
+
     /// Leaves everything as it is.
     pub fn disarm(mut self) {
         self.entries.clear();

@@ -222,6 +222,16 @@ pub(super) fn set_link(target: Target<'_>, change: &Change<'_>) -> Request {
     request
 }
 
+/// RTM_SETLINK that keeps a link which is down from getting an IPv6 link-local address.
+pub(super) fn no_link_local(target: Target<'_>) -> Request {
+    let mut request = about_link(RTM_SETLINK, target, 0, 0);
+    let spec = request.begin(IFLA_AF_SPEC | NESTED);
+    let inet6 = request.begin(u16::from(AF_INET6) | NESTED);
+    request.attr(IFLA_INET6_ADDR_GEN_MODE, &[IN6_ADDR_GEN_MODE_NONE]);
+    request.end(inet6).end(spec);
+    request
+}
+
 /// RTM_NEWLINKPROP or RTM_DELLINKPROP for alternative names.
 pub(super) fn alt_names(kind: u16, index: u32, names: &[String]) -> Request {
     let flags = if kind == RTM_NEWLINKPROP { nl::CREATE | nl::EXCL } else { 0 };

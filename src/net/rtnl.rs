@@ -170,6 +170,21 @@ impl Rtnl {
         self.act("set link", target.name(), request::set_link(target, change))
     }
 
+    /// Keeps a link that is down from getting an IPv6 address of its own when it comes up. Does
+    /// not wait for the answer: where there is no IPv6 it is an error (and before 3.17 it is not
+    /// known), and neither matters. The sysctl disable_ipv6 would do more, but to write it takes
+    /// the lock of all links again and again while somebody else has it.
+    pub fn no_link_local(&mut self, name: &str) -> Result<()> {
+        let request = request::no_link_local(Target::Name(name));
+        let sequence = self.socket.next_sequence();
+        let datagram = request.finish(sequence).map_err(|cause| RtnlError::TooLong {
+            verb: "set link",
+            object: name.to_owned(),
+            cause,
+        })?;
+        Ok(self.socket.send(&datagram)?)
+    }
+
     /// Deletes a link; false if there was none.
     pub fn delete_link(&mut self, target: Target<'_>) -> Result<bool> {
         let request = request::about_link(RTM_DELLINK, target, 0, 0);
@@ -282,6 +297,11 @@ impl Rtnl {
             Err(e) if e.is(errno::ENOENT) || e.is(errno::ENODEV) => Ok(false),
             other => other.map(|()| true),
         }
+    }
+
+    /// True if there is a link called `name`, without taking the kernel's lock of all links.
+    pub fn has_link(&self, name: &str) -> bool {
+        self.socket.has_link(name)
     }
 
     /// Frees what is only needed during a request.

@@ -6,6 +6,8 @@ use crate::net::rtnl::{NewRoute, Rtnl, RtnlError, Target};
 use crate::net::{Made, ovs, phys, user};
 use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::thread::sleep;
+use std::time::Duration;
 
 /// One thing on the host to take back.
 #[derive(Debug)]
@@ -13,7 +15,7 @@ pub(super) enum Undo {
     /// A link to delete.
     Link(String),
     /// A link to delete that nobody waits for: its name was made up, and nothing on the host is
-    /// bound to it that the next start needs.
+    /// bound to it that the next start needs. It dies with the container's network namespace.
     Leftover(String),
     /// A port that the helper of ordinary users has made; what it left in the switch.
     UserPort { netns: OwnedFd, port: user::Port },
@@ -44,6 +46,31 @@ impl Undo {
     pub(super) fn can_wait(&self) -> bool {
         matches!(self, Self::Leftover(_))
     }
+}
+
+/// How long the kernel is given to take a network namespace down, step by step: 3 s.
+const NAMESPACE_ENDS: [Duration; 6] = [
+    Duration::from_millis(10),
+    Duration::from_millis(30),
+    Duration::from_millis(60),
+    Duration::from_millis(200),
+    Duration::from_millis(700),
+    Duration::from_secs(2),
+];
+
+/// Forgets the leftovers that die with the container's namespace. The kernel takes down many
+/// namespaces at once, with all their devices; to delete them one by one costs it more, and holds
+/// up everybody else who makes a device.
+pub(super) fn forget_dying(steps: &mut Vec<Undo>) {
+    // Without a socket they are deleted, or that says why not.
+    let Ok(host) = Rtnl::open() else { return };
+    steps.retain(|step| {
+        let Undo::Leftover(name) = step else { return true };
+        NAMESPACE_ENDS.iter().all(|wait| {
+            sleep(*wait);
+            host.has_link(name)
+        })
+    });
 }
 
 /// Takes back all of `steps`, the last first. Goes on after an error. What is gone already is

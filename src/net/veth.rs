@@ -231,15 +231,16 @@ pub(super) fn create(
     made.host = Some(name.clone());
     let host = &mut sides.host;
     // What the kernel must not do while the device is up is turned off before.
-    let hygiene = match place {
+    let step = "setting up the host's end";
+    match place {
         // A port needs no address of its own.
-        Place::Port { .. } | Place::Ovs => sysctl::try_set("ipv6", &name, "disable_ipv6", "1"),
+        Place::Port { .. } | Place::Ovs => {
+            host.no_link_local(&name).map_err(refused("type", step))?;
+        }
         // A router advertisement from the container must not change the host's routes.
-        Place::Free => sysctl::try_set("ipv6", &name, "accept_ra", "0"),
-    };
-    hygiene.map_err(|cause| {
-        blame("type")(Fault::System { step: "setting up the host's end", cause })
-    })?;
+        Place::Free => sysctl::try_set("ipv6", &name, "accept_ra", "0")
+            .map_err(|cause| blame("type")(Fault::System { step, cause }))?,
+    }
     // Not part of the creating request: before 4.11 the kernel ignores a master there, and the
     // device must not be up before the above.
     let mut change = Change { up: Some(true), ..Change::default() };

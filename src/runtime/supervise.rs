@@ -259,7 +259,7 @@ impl Session<'_> {
         warn_all(self.cgroups.remove_monitor());
         drop(self.monitor);
         if let Some(network) = self.network {
-            warn_all(network.teardown(&self.hooks.script_context()));
+            warn_all(network.teardown_after_namespace(&self.hooks.script_context()));
         }
     }
 

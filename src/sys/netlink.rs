@@ -85,7 +85,10 @@ impl Socket {
     /// EMSGSIZE if it was longer than the buffer and so came in part, ENOBUFS if the kernel had
     /// to drop one.
     pub fn receive(&mut self) -> Result<&[u8]> {
-        self.buffer.resize(BUFFER, 0);
+        if self.buffer.is_empty() {
+            // Fresh from the kernel, and hardly any of it is ever touched.
+            self.buffer = vec![0; BUFFER];
+        }
         loop {
             let (_, len, from) =
                 retry(|| rustix::net::recvfrom(&self.fd, &mut self.buffer[..], RecvFlags::TRUNC))
@@ -102,6 +105,11 @@ impl Socket {
                 None => Err(SysError::new("recvfrom", "netlink", libc::EMSGSIZE)),
             };
         }
+    }
+
+    /// True if there is a link called `name`; asked without the lock of all links.
+    pub fn has_link(&self, name: &str) -> bool {
+        rustix::net::netdevice::name_to_index(&self.fd, name).is_ok()
     }
 
     /// Gives the buffer back to the allocator; a socket that stays open for later needs none.

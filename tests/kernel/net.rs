@@ -99,7 +99,7 @@ fn veth_is_complete_when_init_starts() {
     for part in ["master br0", "link/ether fe:", "mtu 1400", "UP"] {
         assert!(host.contains(part), "no {part} in {host}");
     }
-    assert_eq!(m.sh("cat /proc/sys/net/ipv6/conf/hostend/disable_ipv6").ok(), "1\n");
+    assert_eq!(m.sh("ip -6 -o address show dev hostend").ok(), "");
     assert!(m.lxc("info", &["-n", &c, "-i", "-H"]).ok().contains("10.9.8.5"));
     assert!(m.lxc("info", &["-n", &c]).ok().contains("hostend"));
     let shown = m.lxc("ls", &["-f"]).ok();
