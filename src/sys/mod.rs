@@ -13,6 +13,7 @@ pub mod errno;
 pub mod error;
 pub mod event;
 pub mod fd;
+mod image;
 pub mod lock;
 pub mod loopdev;
 pub mod memory;
@@ -39,5 +40,6 @@ pub mod title;
 pub mod tree;
 pub mod unix;
 pub mod userns;
+pub mod vfork;
 
 pub use error::{At, Result, SysError};

@@ -72,22 +72,22 @@ pub enum Cloned {
 /// The kernel's `struct clone_args`, as of 5.7.
 #[repr(C, align(8))]
 #[derive(Default)]
-struct CloneArgs {
-    flags: u64,
-    pidfd: u64,
-    child_tid: u64,
-    parent_tid: u64,
-    exit_signal: u64,
-    stack: u64,
-    stack_size: u64,
-    tls: u64,
-    set_tid: u64,
-    set_tid_size: u64,
-    cgroup: u64,
+pub(super) struct CloneArgs {
+    pub(super) flags: u64,
+    pub(super) pidfd: u64,
+    pub(super) child_tid: u64,
+    pub(super) parent_tid: u64,
+    pub(super) exit_signal: u64,
+    pub(super) stack: u64,
+    pub(super) stack_size: u64,
+    pub(super) tls: u64,
+    pub(super) set_tid: u64,
+    pub(super) set_tid_size: u64,
+    pub(super) cgroup: u64,
 }
 
-const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
-const CLONE_PIDFD: u64 = 0x1000;
+pub(super) const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+pub(super) const CLONE_PIDFD: u64 = 0x1000;
 const CLONE_PARENT: u64 = 0x8000;
 const CLONE_ARGS_SIZE_VER0: usize = 64;
 
@@ -151,7 +151,8 @@ fn clone_unplaced(flags: u64) -> Result<Cloned> {
 }
 
 /// FALLBACK(<5.7): CLONE_INTO_CGROUP is unknown (E2BIG or EINVAL); the unified hierarchy may also
-/// refuse it (EBUSY, EOPNOTSUPP, EACCES), and the caller then moves the child by hand.
+/// refuse it (EBUSY, EOPNOTSUPP, EACCES, ENODEV once it is removed), and the caller then moves the
+/// child by hand.
 fn retry_without_cgroup(errno: i32) -> bool {
     matches!(
         errno,
@@ -162,6 +163,7 @@ fn retry_without_cgroup(errno: i32) -> bool {
             | libc::EOPNOTSUPP
             | libc::EACCES
             | libc::EBADF
+            | libc::ENODEV
     )
 }
 

@@ -17,6 +17,7 @@
 
 use super::error::{At, Result, SysError};
 use super::fd;
+use super::image;
 use super::process::{self, CStrings};
 use rustix::fs::{MemfdFlags, OFlags, SealFlags};
 use std::ffi::OsString;
@@ -75,8 +76,9 @@ impl Binary {
     }
 }
 
-/// Returns if this process runs out of reach already; else executes itself that way, with the same
-/// words and environment, and does not return. `name` is what `ps` shows.
+/// Returns when this process runs out of reach: because it does already, or has been made to in
+/// place. Where that cannot be done it executes itself that way, with the same words and
+/// environment, and does not return. `name` is what `ps` shows then.
 ///
 /// # Errors
 /// It cannot be done; the process must not go near the container then.
@@ -90,21 +92,42 @@ pub fn ensure_by(name: &str, method: Method) -> Result<()> {
         }
         return Ok(());
     }
-    let file = match method {
-        // FALLBACK(<3.17): no memfds; and EACCES from exec where vm.memfd_noexec forbids it.
-        Method::Copy => match copy(own.as_fd(), name).map(execute) {
-            Ok(e) | Err(e) if matches!(e.errno, libc::ENOSYS | libc::EACCES) => {
-                detached_read_only(own.as_fd())?
+    match method {
+        // FALLBACK(<3.17): no memfds; and EACCES where vm.memfd_noexec forbids to execute one.
+        Method::Copy => match copy(own.as_fd(), name).and_then(go_on_from) {
+            Err(e) if matches!(e.errno, libc::ENOSYS | libc::EACCES) => {
+                go_on_from(detached_read_only(own.as_fd())?)
             }
-            Ok(e) | Err(e) => return Err(e),
+            done => done,
         },
         // FALLBACK(<5.12): no mount_setattr, or (EPERM) not root.
         Method::Mount => match detached_read_only(own.as_fd()) {
-            Ok(mount) => mount,
-            Err(_) => copy(own.as_fd(), name)?,
+            Ok(mount) => go_on_from(mount),
+            Err(_) => go_on_from(copy(own.as_fd(), name)?),
         },
+    }
+}
+
+/// Makes this process run from what process `pid` runs, if that is the same file behind a mount
+/// that [`ensure_by`] has made: then there is none to be made. False if it is not, or cannot be.
+pub fn ensure_like(pid: process::Pid) -> bool {
+    let same = |file: &OwnedFd| {
+        let stat = |path| rustix::fs::stat(path).map(|stat| (stat.st_dev, stat.st_ino));
+        let its = rustix::fs::fstat(file).map(|stat| (stat.st_dev, stat.st_ino));
+        is_own_mount(file.as_fd()) && its.is_ok() && its == stat("/proc/self/exe")
     };
-    Err(execute(file))
+    fd::open(format!("/proc/{pid}/exe"), OFlags::RDONLY, 0)
+        .is_ok_and(|file| same(&file) && image::run_from(file.as_fd()).is_ok())
+}
+
+/// Runs from `file` from here on: in place, which costs a tenth of an exec, or by one. The
+/// descriptor is closed by both, which takes a detached mount out of reach of mount_setattr: no
+/// container may see the process before.
+fn go_on_from(file: OwnedFd) -> Result<()> {
+    match image::run_from(file.as_fd()) {
+        Ok(()) => Ok(()),
+        Err(_) => Err(execute(&file)),
+    }
 }
 
 /// [`ensure_by`] a copy: out of reach of every container.
@@ -125,9 +148,8 @@ pub fn ensure_shared(name: &str) -> Result<()> {
     if super::cred::euid() == 0 { ensure_by(name, Method::Mount) } else { Ok(()) }
 }
 
-/// Executes `file` in place of this process; the descriptor is closed by that, which takes a
-/// detached mount out of reach of mount_setattr: no container may see the process before.
-fn execute(file: OwnedFd) -> SysError {
+/// Executes `file` in place of this process.
+fn execute(file: &OwnedFd) -> SysError {
     let environment = std::env::vars_os().map(|(key, value)| {
         let mut entry = OsString::with_capacity(key.len() + value.len() + 1);
         entry.push(key);
@@ -202,7 +224,11 @@ fn detached_read_only(own: BorrowedFd<'_>) -> Result<OwnedFd> {
             size_of::<MountAttr>(),
         )
     };
-    if done == 0 { Ok(mount) } else { Err(SysError::last("mount_setattr", "MOUNT_ATTR_RDONLY")) }
+    if done != 0 {
+        return Err(SysError::last("mount_setattr", "MOUNT_ATTR_RDONLY"));
+    }
+    // The one so far is a place only (O_PATH), and cannot be mapped.
+    fd::open(format!("/proc/self/fd/{}", mount.as_raw_fd()), OFlags::RDONLY, 0)
 }
 
 #[cfg(test)]

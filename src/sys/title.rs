@@ -1,9 +1,11 @@
-//! The process title that ps(1) shows.
+//! What the kernel notes of a process's memory: the title that ps(1) shows, the file that it runs.
 
 #![allow(unsafe_code, reason = "prctl(PR_SET_MM_MAP) and the break address")]
 
 use super::error::{Result, SysError};
+use super::fd;
 use std::mem::size_of;
+use std::os::fd::RawFd;
 
 /// `struct prctl_mm_map` of <linux/prctl.h>.
 #[repr(C)]
@@ -32,12 +34,7 @@ struct MmMap {
 /// ENOSYS or EINVAL on a kernel without CONFIG_CHECKPOINT_RESTORE: the title is cosmetic, and
 /// the caller goes on without.
 pub fn set_title(title: &str) -> Result<()> {
-    let stat = std::fs::read_to_string("/proc/self/stat")
-        .map_err(|e| SysError::io("read", "/proc/self/stat", &e))?;
-    let mut map =
-        parse_stat(&stat).ok_or_else(|| SysError::new("read", "/proc/self/stat", libc::EBADMSG))?;
-    // SAFETY: sbrk(0) only reports the current break.
-    map.brk = unsafe { libc::sbrk(0) } as u64;
+    let mut map = present()?;
     let mut text = Vec::with_capacity(title.len() + 1);
     text.extend_from_slice(title.as_bytes());
     text.push(0);
@@ -45,13 +42,37 @@ pub fn set_title(title: &str) -> Result<()> {
     let text: &'static [u8] = text.leak();
     map.arg_start = text.as_ptr() as u64;
     map.arg_end = map.arg_start + text.len() as u64;
+    set(&map)
+}
+
+/// Notes `file` as the one that the process runs; for `image`, which has removed every mapping of
+/// the one before.
+///
+/// EBUSY if one is left, EPERM without CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE, else as
+/// [`set_title`].
+pub(super) fn set_file(file: RawFd) -> Result<()> {
+    let mut map = present()?;
+    map.exe_fd = file.unsigned_abs();
+    set(&map)
+}
+
+fn present() -> Result<MmMap> {
+    let stat = fd::read_to_string("/proc/self/stat")?;
+    let mut map =
+        parse_stat(&stat).ok_or_else(|| SysError::new("read", "/proc/self/stat", libc::EBADMSG))?;
+    // SAFETY: sbrk(0) only reports the current break.
+    map.brk = unsafe { libc::sbrk(0) } as u64;
+    Ok(map)
+}
+
+fn set(map: &MmMap) -> Result<()> {
     // SAFETY: map is a complete prctl_mm_map that outlives the call and its size is the one
-    // passed; the kernel checks every address. The new argument area is leaked memory.
+    // passed; the kernel checks every address. A new argument area is leaked memory.
     let rc = unsafe {
         libc::prctl(
             libc::PR_SET_MM,
             libc::PR_SET_MM_MAP as libc::c_ulong,
-            &raw const map,
+            std::ptr::from_ref(map),
             size_of::<MmMap>() as libc::c_ulong,
             0 as libc::c_ulong,
         )
