@@ -65,15 +65,20 @@ fn command() -> Command {
 fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let options = options(ctx, matches)?;
     let container = Container::new(ctx.lxcpath.clone(), ctx.name())?;
-    let attachment = Attachment::open(&ctx.lxcpath, ctx.name()).map_err(failure)?;
+    let asked = Attachment::ask(&ctx.lxcpath, ctx.name());
     let loaded = match &ctx.rcfile {
-        Some(file) => document::load(file, &ConfigOptions::default())?,
+        Some(file) => document::load(file, &ConfigOptions::default()),
         None => match container.load() {
             // A container made by lxc-execute may have no file.
-            Err(ConfigError::Read { cause, .. }) if cause.is(errno::ENOENT) => Loaded::default(),
-            loaded => loaded?,
+            Err(ConfigError::Read { cause, .. }) if cause.is(errno::ENOENT) => {
+                Ok(Loaded::default())
+            }
+            loaded => loaded,
         },
     };
+    // That it does not run comes before all that is wrong with its configuration.
+    let attachment = Attachment::open(asked).map_err(failure)?;
+    let loaded = loaded?;
     for warning in &loaded.warnings {
         log::warn!("{warning}");
     }

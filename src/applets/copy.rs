@@ -213,7 +213,7 @@ fn start(
     if words.is_empty() {
         return Ok(());
     }
-    let attachment = Attachment::open(target.lxcpath(), target.name())?;
+    let attachment = Attachment::open(Attachment::ask(target.lxcpath(), target.name()))?;
     let options = AttachOptions {
         command: words.iter().map(Into::into).collect(),
         environment: EnvRules { clear: true, ..EnvRules::default() },

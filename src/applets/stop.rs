@@ -51,13 +51,16 @@ fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     }
     let container = Container::new(ctx.lxcpath.clone(), ctx.name())?;
     let client = container.client();
+    let not_running = || Failure::new("container is not running").status(NOT_RUNNING);
+    if kill {
+        return match power::kill_running(&client, Patience::Forever) {
+            Err(e) if e.is_not_running() => Err(not_running()),
+            done => Ok(done.map(|_| ExitCode::SUCCESS)?),
+        };
+    }
     let state = info::state(&client)?;
     if state == State::Stopped {
-        return Err(Failure::new("container is not running").status(NOT_RUNNING));
-    }
-    if kill {
-        power::kill(&client, Patience::Forever)?;
-        return Ok(ExitCode::SUCCESS);
+        return Err(not_running());
     }
     let seconds = if nowait { 0 } else { timeout.unwrap_or(DEFAULT_SECONDS) };
     if state == State::Frozen {

@@ -125,7 +125,7 @@ impl Inside {
     /// It is not running, or may not be looked at.
     pub fn open<S: AsRef<str>>(container: &Container, words: &[S]) -> Result<Self, AttachError> {
         Ok(Self {
-            attachment: Attachment::open(container.lxcpath(), container.name())?,
+            attachment: Attachment::open(Attachment::ask(container.lxcpath(), container.name()))?,
             container: container.clone(),
             options: Options {
                 command: words.iter().map(|word| word.as_ref().into()).collect(),

@@ -390,9 +390,18 @@ impl Asked {
 }
 
 /// Has the monitor end the container with its stop signal (SIGKILL unless configured) and waits
-/// until the monitor has cleaned up; false if it has not in time.
-pub fn kill(client: &Client, patience: Patience) -> Result<bool, PowerError> {
+/// until the monitor has cleaned up; false if it has not in time. One that is not running is
+/// an error that says so.
+pub fn kill_running(client: &Client, patience: Patience) -> Result<bool, PowerError> {
     Ok(client.stop(patience.deadline())?)
+}
+
+/// As [`kill_running`], for those who only want it to be over.
+pub fn kill(client: &Client, patience: Patience) -> Result<bool, PowerError> {
+    match kill_running(client, patience) {
+        Err(e) if e.is_not_running() => Ok(true),
+        done => done,
+    }
 }
 
 impl Asked {

@@ -77,8 +77,8 @@ pub struct Client {
     timeout: Duration,
     /// A connection whose last answer is complete.
     idle: Cell<Option<OwnedFd>>,
-    /// A connection on which the questions of [`Client::status`] are asked already, and when the
-    /// answer has to be there.
+    /// A connection on which two questions are asked already, and when the answers have to be
+    /// there.
     asked: Cell<Option<(OwnedFd, Option<Instant>)>>,
     /// It has answered us.
     lives: Cell<bool>,
@@ -86,6 +86,9 @@ pub struct Client {
 
 /// The questions of [`Client::status`].
 const STATUS: [Opcode; 2] = [Opcode::GetState, Opcode::GetInitPid];
+/// The questions of [`Client::init_and_cgroups`].
+const INIT_AND_CGROUPS: [Request; 2] =
+    [Request::Plain(Opcode::GetInitPidfd), Request::CgroupCtx(CGROUP_CTX_BYTES)];
 
 impl Client {
     /// The monitor of `name` below `lxcpath`; connects when something is asked.
@@ -122,9 +125,17 @@ impl Client {
     /// Sends the questions of [`Client::status`] now, for many monitors to work at the same time;
     /// those that do not answer then cost one time limit together. Failures show at `status`.
     pub fn ask_status(&self) {
+        self.ask(&STATUS.map(Request::Plain));
+    }
+
+    /// Sends the questions of [`Client::init_and_cgroups`] now, likewise.
+    pub fn ask_init_and_cgroups(&self) {
+        self.ask(&INIT_AND_CGROUPS);
+    }
+
+    fn ask(&self, questions: &[Request; 2]) {
         let deadline = self.deadline();
-        let frames =
-            STATUS.map(Request::Plain).iter().flat_map(Request::encode).collect::<Vec<_>>();
+        let frames = questions.iter().flat_map(Request::encode).collect::<Vec<_>>();
         let asked = self
             .connect(deadline)
             .and_then(|c| self.send_frame(&c, &frames, &[]).map(|()| (c, deadline)));
@@ -219,10 +230,15 @@ impl Client {
     /// All cgroups of the container.
     pub fn cgroup_ctx(&self) -> Result<CgroupCtx> {
         let answer = self.call(&Request::CgroupCtx(CGROUP_CTX_BYTES))?;
-        match CgroupInfo::decode_ctx(&answer.data) {
-            Some((info, n)) if n == answer.fds.len() => Ok(CgroupCtx { info, fds: answer.fds }),
-            _ => Err(self.malformed(Opcode::GetCgroupCtx)),
-        }
+        decode_ctx(answer).ok_or_else(|| self.malformed(Opcode::GetCgroupCtx))
+    }
+
+    /// [`Client::init_pidfd`], and in the same round trip [`Client::cgroup_ctx`] where there is an
+    /// answer to that.
+    pub fn init_and_cgroups(&self) -> Result<(Option<OwnedFd>, Option<CgroupCtx>)> {
+        let [init, ctx] = self.pair(INIT_AND_CGROUPS);
+        let init = none_on_refusal(init)?.and_then(|mut answer| answer.fds.pop());
+        Ok((init, ctx.ok().and_then(decode_ctx)))
     }
 
     /// The container's name, for an address that does not tell.
@@ -272,12 +288,42 @@ impl Client {
 
     /// Has the monitor kill the container with its stop signal and waits until the monitor has
     /// closed the connection; `false` if that did not happen before `deadline`.
+    ///
+    /// # Errors
+    /// [`ClientError::NotRunning`] if there was nobody to be asked.
     pub fn stop(&self, deadline: Option<Instant>) -> Result<bool> {
-        let op = Opcode::Stop;
-        match self.is_alive() {
-            Err(ClientError::NotRunning { .. }) => return Ok(true),
-            alive => alive?,
+        if self.lives.get() {
+            return self.stop_alone(deadline);
         }
+        // The state is asked for in the same breath: a monitor that does not answer that in time
+        // is stuck, and not waited for.
+        let patience = self.deadline();
+        let connection = self.connect(patience)?;
+        let frames = [Opcode::GetState, Opcode::Stop].map(|op| Request::Plain(op).encode());
+        self.send_frame(&connection, &frames.concat(), &[])?;
+        match self.receive(connection.as_fd(), Opcode::GetState, patience) {
+            // It ends just now.
+            Err(ClientError::NoReply { .. } | ClientError::NotRunning { .. }) => return Ok(true),
+            answer => self.check(Opcode::GetState, answer?)?,
+        };
+        let ready = event::poll(connection.as_fd(), Ready::READ, deadline);
+        if ready.map_err(|e| self.socket(e))? == Ready::NONE {
+            // Too slow; unless the monitor itself is stopped.
+            return match self.receive(connection.as_fd(), Opcode::Stop, deadline) {
+                Err(e @ ClientError::Timeout { .. }) if !e.is_stopped() => Ok(false),
+                done => done.map(|_| true),
+            };
+        }
+        match unix::recv(connection.as_fd(), &mut [0], 0, Block::DontWait) {
+            Ok(got) if got.len == 0 => Ok(true),
+            // LXC's monitors close after one answer, with the second question unread; or this one
+            // has an error to tell.
+            _ => self.stop_alone(deadline),
+        }
+    }
+
+    fn stop_alone(&self, deadline: Option<Instant>) -> Result<bool> {
+        let op = Opcode::Stop;
         let connection = match self.connect(deadline) {
             Err(ClientError::NotRunning { .. }) => return Ok(true),
             done => done?,
@@ -445,6 +491,11 @@ impl Client {
     fn bad_frame(&self, op: Opcode, source: FrameError) -> ClientError {
         ClientError::Malformed { name: self.name.clone(), command: op.row().name, source }
     }
+}
+
+fn decode_ctx(answer: Answer) -> Option<CgroupCtx> {
+    let (info, n) = CgroupInfo::decode_ctx(&answer.data)?;
+    (n == answer.fds.len()).then_some(CgroupCtx { info, fds: answer.fds })
 }
 
 /// `None` where a monitor says that it has no such thing, or does not know the command.

@@ -46,7 +46,8 @@ impl Client {
         Ok((answer, connection))
     }
 
-    /// Two questions sent at once, or before by [`Client::ask_status`]. A monitor that closes after the first is asked again.
+    /// Two questions sent at once, or sent before. A monitor that closes after the first is asked
+    /// again.
     pub(super) fn pair(&self, requests: [Request; 2]) -> [Result<Answer>; 2] {
         let asked = self.asked.take();
         let deadline = asked.as_ref().map_or_else(|| self.deadline(), |(_, deadline)| *deadline);

@@ -235,7 +235,7 @@ fn stop_ends_with_the_server() {
     let asker = Asker::new(Path::new(&path), "stop");
     drop(server);
     assert_eq!(asker.state().unwrap(), State::Stopped);
-    assert!(asker.stop(None).unwrap());
+    assert!(matches!(asker.stop(None), Err(ClientError::NotRunning { .. })));
     let gone = asker.watch(&[State::Stopped], false).unwrap();
     assert!(matches!(gone, Watch::Reached(State::Stopped)));
     assert!(matches!(asker.init_pid(), Err(ClientError::NotRunning { .. })));

@@ -16,7 +16,7 @@ use crate::sys::error::{Result as SysResult, SysError};
 use crate::sys::path::{Lookup, Root};
 use crate::sys::process::{self, Fork};
 use crate::sys::procfs::ProcFs;
-use crate::sys::{cred, errno, fd, ns, prctl, signal, term};
+use crate::sys::{cred, errno, fd, ns, prctl, signal, term, vfork};
 use std::convert::Infallible;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::Path;
@@ -64,6 +64,10 @@ fn explained<E: Explain>(step: Step, done: Result<(), E>) -> Result<(), Failure>
 /// Of a fork; never returns. Leaves nothing but the command, or a word about why not.
 pub(super) fn run(plan: &AttachPlan, hands: &Hands<'_>, end: &ChildEnd) -> ! {
     let Err(failure) = outer(plan, hands, end);
+    give_up(end, &failure)
+}
+
+fn give_up(end: &ChildEnd, failure: &Failure) -> ! {
     end.failed(failure.step, &failure.error);
     process::exit_now(1)
 }
@@ -97,6 +101,16 @@ fn outer(plan: &AttachPlan, hands: &Hands<'_>, end: &ChildEnd) -> Result<Infalli
     if !plan.needs_clone() {
         at(Step::Clone, end.born(process::own_pid()))?;
         return inner(plan, hands, end);
+    }
+    if plan.is_alone() {
+        let mut become_command = || {
+            let Err(failure) = inner(plan, hands, end);
+            give_up(end, &failure)
+        };
+        let pid = vfork::spawn_sibling(&mut become_command)
+            .map_err(|error| Failure { step: Step::Clone, error })?;
+        at(Step::Clone, end.born(pid))?;
+        process::exit_now(0)
     }
     match process::fork_sibling() {
         Ok(Fork::Child) => inner(plan, hands, end),

@@ -107,6 +107,10 @@ pub enum AttachError {
         #[source]
         source: Remote,
     },
+    /// It ended under the attach, which shows as a cgroup, a file of /proc or a process that is
+    /// not there.
+    #[error("the container was stopped meanwhile")]
+    Stopped,
     /// The transient process is gone without a word.
     #[error("the attached process {how} before it ran the command")]
     Died {
@@ -160,6 +164,7 @@ impl Explain for AttachError {
             Self::NoLabels { .. }
             | Self::Unconfinable { .. }
             | Self::LabelElevated
+            | Self::Stopped
             | Self::Died { .. } => None,
         }
     }

@@ -24,13 +24,13 @@ pub use wire::{Remote, Step};
 use crate::cgroup::attach::AttachCgroups;
 use crate::cgroup::{Base, Layout};
 use crate::config::{Config, IdKind, NsKind};
-use crate::control::client::{Client, ClientError};
+use crate::control::client::{CgroupCtx, Client, ClientError};
 use crate::idmap::{HostId, IdMap};
 use crate::ns::{NsSet, Target};
 use crate::sys::process::{self, Cloned, KillOnDrop, Pid, Wait};
 use crate::sys::procfs::ProcFs;
 use crate::sys::sealed::{self, Binary, Method};
-use crate::sys::{cred, dirs};
+use crate::sys::{cred, dirs, event, vfork};
 use child::Hands;
 use plan::AttachPlan;
 use std::os::fd::{AsFd, OwnedFd};
@@ -44,26 +44,35 @@ pub struct Attachment {
     target: Target,
     /// Of init, when its user namespace is not the caller's.
     map: Option<IdMap>,
+    /// What the monitor has told of its cgroups already.
+    cgroups: Option<CgroupCtx>,
 }
 
 impl Attachment {
-    /// Takes hold of container `name` below `lxcpath`.
+    /// Asks the monitor of container `name` below `lxcpath` what [`Attachment::open`] wants to
+    /// know: there is time for something else then, while it works on its answer.
+    pub fn ask(lxcpath: &Path, name: &str) -> Client {
+        let client = Client::new(lxcpath, name);
+        client.ask_init_and_cgroups();
+        client
+    }
+
+    /// Takes hold of the container.
     ///
     /// May execute this program anew from a sealed copy, so it comes before all that must not
     /// happen twice, and before all that takes time.
     ///
     /// # Errors
     /// The container is not running, or may not be looked at.
-    pub fn open(lxcpath: &Path, name: &str) -> Result<Self, AttachError> {
-        let client = Client::new(lxcpath, name);
-        let target = target::hold(&client)?;
+    pub fn open(client: Client) -> Result<Self, AttachError> {
+        let (target, cgroups) = target::hold_all(&client)?;
         let own = Target::own()?;
         let map = match target.different(&own, NsSet::of(&[NsKind::User]))?.is_empty() {
             true => None,
             false => Some(IdMap::of_process(target.pid())?),
         };
         seal(&target, map.as_ref())?;
-        Ok(Self { client, target, map })
+        Ok(Self { client, target, map, cgroups })
     }
 
     /// Runs a command and waits for its end. `config` is the container's configuration file (or
@@ -74,38 +83,49 @@ impl Attachment {
     /// # Errors
     /// Anything that keeps the command from running; [`AttachError::exit_status`] is then the
     /// status.
-    pub fn run(self, config: &Config, options: &Options) -> Result<Wait, AttachError> {
-        let Self { client, target, map } = self;
+    pub fn run(mut self, config: &Config, options: &Options) -> Result<Wait, AttachError> {
+        self.attempt(config, options).map_err(|e| {
+            let pidfd = self.target.pidfd();
+            let ended = pidfd.is_some_and(|pidfd| event::pidfd_ended(pidfd) == Ok(true));
+            if ended { AttachError::Stopped } else { e }
+        })
+    }
+
+    fn attempt(&mut self, config: &Config, options: &Options) -> Result<Wait, AttachError> {
+        let Self { client, target, map, cgroups } = self;
         let proc = ProcFs::open()
             .map_err(|source| AttachError::Process { what: "opening /proc", source })?;
-        let facts = target::facts(&target, &client, config, options, &proc)?;
+        let facts = target::facts(target, client, config, options, &proc)?;
         let plan = plan::plan(options, config, facts, std::env::vars_os())?;
 
-        let map = map.filter(|_| plan.join.has(NsKind::User));
+        let map = map.as_ref().filter(|_| plan.join.has(NsKind::User));
         let streams = Streams::probe();
         let terminal = match streams.any() {
-            true => Some(stdio::open_terminal(&target, plan.join, streams)?),
+            true => Some(stdio::open_terminal(target, plan.join, streams)?),
             false => None,
         };
         let log = pty_log(options, terminal.as_ref())?;
         let slave = || terminal.as_ref().map(|t| t.slave.as_fd());
-        let uid = stdio::host_id(map.as_ref(), IdKind::Uid, plan.uid);
+        let uid = stdio::host_id(map, IdKind::Uid, plan.uid);
         stdio::give_to_user(streams, slave(), uid, cred::euid())?;
         let cgroups = match plan.cgroup {
-            true => Some(cgroups(&client)?),
+            true => Some(match cgroups.take() {
+                Some(ctx) => AttachCgroups::from_fds(ctx.fds),
+                None => ask_cgroups(client)?,
+            }),
             false => None,
         };
         let signals = relay::block_signals()
             .map_err(|source| AttachError::Process { what: "blocking signals", source })?;
         let hands = Hands {
-            target: &target,
+            target,
             cgroups: cgroups.as_ref(),
             placed: false,
             proc: plan.limits.has_procs().then_some(&proc),
             slave: slave(),
             streams,
         };
-        let pid = start(&plan, hands, &client, &proc)?;
+        let pid = start(&plan, hands, client, &proc)?;
         relay::run(pid, &signals, terminal, streams, log)
     }
 }
@@ -125,9 +145,14 @@ fn seal(target: &Target, map: Option<&IdMap>) -> Result<(), AttachError> {
             return Ok(());
         }
     }
-    let root = target.root_identity()?;
-    let method = if root.0 == binary.device { Method::Mount } else { Method::Copy };
-    sealed::ensure_by("lxc-attach", method).map_err(AttachError::Seal)
+    if target.root_identity()?.0 != binary.device {
+        return sealed::ensure("lxc-attach").map_err(AttachError::Seal);
+    }
+    // The container's monitor, init's parent, runs that way already.
+    if target::parent(target).is_some_and(sealed::ensure_like) {
+        return Ok(());
+    }
+    sealed::ensure_by("lxc-attach", Method::Mount).map_err(AttachError::Seal)
 }
 
 fn pty_log(options: &Options, terminal: Option<&Terminal>) -> Result<Option<OwnedFd>, AttachError> {
@@ -138,7 +163,7 @@ fn pty_log(options: &Options, terminal: Option<&Terminal>) -> Result<Option<Owne
 }
 
 /// The container's cgroups: all at once, or one question per hierarchy of the host.
-fn cgroups(client: &Client) -> Result<AttachCgroups, AttachError> {
+fn ask_cgroups(client: &Client) -> Result<AttachCgroups, AttachError> {
     match client.cgroup_ctx() {
         Ok(ctx) => Ok(AttachCgroups::from_fds(ctx.fds)),
         // LXC before 4.0.10 does not know the command.
@@ -164,9 +189,19 @@ fn start(
         None => None,
     };
     let (parent, child) = wire::pair().map_err(failed("making a socket pair"))?;
+    let leaf = leaf.as_ref().map(AsFd::as_fd);
+    if plan.is_alone() && plan.needs_clone() {
+        // Nothing is asked of this process until they are done with its memory.
+        hands.placed = leaf.is_some();
+        let mut outer = || child::run(plan, &hands, &child);
+        if let Ok((pid, pidfd)) = vfork::spawn_into(leaf, &mut outer) {
+            let outer = KillOnDrop::new(pid, pidfd);
+            drop(child);
+            return follow(plan, outer, &parent, client, proc);
+        }
+    }
     let mut placed = false;
-    let cloned =
-        process::clone3(0, process::Parent::Caller, leaf.as_ref().map(AsFd::as_fd), &mut placed);
+    let cloned = process::clone3(0, process::Parent::Caller, leaf, &mut placed);
     match cloned.map_err(failed("making a process"))? {
         Cloned::Child => {
             drop(parent);

@@ -83,6 +83,11 @@ impl AttachPlan {
     pub(super) fn needs_clone(&self) -> bool {
         self.join.has(NsKind::Pid)
     }
+
+    /// True if the process in the container needs nothing from this one on its way to the command.
+    pub(super) fn is_alone(&self) -> bool {
+        self.lsm.label().is_none() && !self.seccomp.is_active()
+    }
 }
 
 /// The user whose login shell is run and the shell, `/bin/sh` if passwd names none.

@@ -6,17 +6,19 @@ use super::options::Options;
 use super::plan::Facts;
 use crate::caps::{self, Bounding};
 use crate::config::{Config, NsKind};
-use crate::control::client::Client;
+use crate::control::client::{CgroupCtx, Client};
 use crate::lsm::{self, LsmPlan};
 use crate::ns::{NsSet, Target};
 use crate::seccomp::{self, SeccompPlan};
 use crate::sys::fd::{self, OpenFlags};
-use crate::sys::nsfile;
 use crate::sys::passwd::{self, User};
 use crate::sys::path::Root;
 use crate::sys::prctl::Personality;
+use crate::sys::process::Pid;
 use crate::sys::procfs::{self, ProcFs};
-use std::os::fd::AsFd;
+use crate::sys::{errno, nsfile};
+use crate::util::blame::Explain;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 /// Longest /proc file and passwd file that is read.
@@ -27,13 +29,40 @@ const MAX_FILE: usize = 1 << 20;
 /// # Errors
 /// The container is not running, or its monitor does not answer.
 pub fn hold(client: &Client) -> Result<Target, AttachError> {
-    if let Some(pidfd) = client.init_pidfd()? {
+    take(client, client.init_pidfd()?)
+}
+
+/// As [`hold`], and takes the container's cgroups if the monitor tells them at once.
+///
+/// # Errors
+/// As [`hold`].
+pub(super) fn hold_all(client: &Client) -> Result<(Target, Option<CgroupCtx>), AttachError> {
+    let (pidfd, ctx) = client.init_and_cgroups()?;
+    Ok((take(client, pidfd)?, ctx))
+}
+
+fn take(client: &Client, pidfd: Option<OwnedFd>) -> Result<Target, AttachError> {
+    if let Some(pidfd) = pidfd {
         if let Some(pid) = nsfile::pid_of_pidfd(pidfd.as_fd()) {
-            return Ok(Target::open(pid, Some(pidfd))?);
+            return open(pid, Some(pidfd));
         }
     }
     // FALLBACK(<5.3), and monitors of LXC before 4.0: no pidfd.
-    Ok(Target::open(client.init_pid()?, None)?)
+    open(client.init_pid()?, None)
+}
+
+/// The number of init's parent.
+pub(super) fn parent(target: &Target) -> Option<Pid> {
+    let status = fd::read_at(target.dir(), "status", MAX_FILE).ok()?;
+    procfs::status_field(std::str::from_utf8(&status).ok()?, "PPid")?.parse().ok()
+}
+
+fn open(pid: Pid, pidfd: Option<OwnedFd>) -> Result<Target, AttachError> {
+    Target::open(pid, pidfd).map_err(|e| match e.errno() {
+        // It ended since the monitor named it.
+        Some(errno::ESRCH | errno::ENOENT) => AttachError::Stopped,
+        _ => e.into(),
+    })
 }
 
 /// Looks at everything that confines init.
