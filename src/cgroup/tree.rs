@@ -20,7 +20,7 @@ use super::plan::{CgroupPlan, DevicePlan, Name};
 use super::v1::{self, join};
 use crate::sys::SysError;
 use crate::sys::dir::{mkdir_at, open_path, open_path_at, rmdir_at};
-use crate::sys::errno::{EEXIST, ENOENT};
+use crate::sys::errno::{EEXIST, ENODEV, ENOENT};
 use crate::sys::process::{self, Pid};
 use std::cell::Cell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -279,10 +279,19 @@ impl CgroupTree {
     }
 
     /// Moves the calling process (one thread) into the monitor's cgroup.
+    ///
+    /// The monitor of the container's last run gives up its name before its cgroup, which had the
+    /// same path: it may take away ours, as long as nobody is in it. It does so once.
     pub fn enter_monitor_self(&self, placed: Placed) -> Result<(), CgroupError> {
         let path = self.monitor.as_ref().map_or("", |m| m.path.as_str());
         self.inside.set(true);
-        self.places.iter().try_for_each(|place| place.enter_self(path, placed))
+        self.places.iter().try_for_each(|place| match place.enter_self(path, placed) {
+            Err(CgroupError::Enter { source, .. }) if matches!(source.errno, ENOENT | ENODEV) => {
+                place.make_all(path)?;
+                place.enter_self(path, placed)
+            }
+            done => done,
+        })
     }
 
     /// Moves the calling process (one thread) into the payload.

@@ -7,7 +7,7 @@ use super::child::{self, Inherited};
 use super::plan::StartPlan;
 use super::sync::{self, During, End, Failure, FdKind, Message, Step};
 use crate::cgroup::{CgroupTree, CgroupView, Placed, Version};
-use crate::config::{HookKind, NsKind};
+use crate::config::{Config, HookKind, NsKind};
 use crate::control::client::Client;
 use crate::hook::{self, HookContext};
 use crate::lsm::apparmor;
@@ -68,11 +68,6 @@ pub fn start(ground: &mut Ground<'_>, hooks: &mut HookContext) -> Result<Live, F
     let config = &plan.config;
     hook::run(HookKind::PreStart, config.hooks(HookKind::PreStart), hooks, &[])
         .during(Step::PreStartHooks)?;
-    let backend = storage::open(config).during(Step::Rootfs)?;
-    let pin = match &backend {
-        Some(backend) => Pin::rootfs(config, backend.as_ref()).during(Step::Rootfs)?,
-        None => None,
-    };
     let (uid, gid) = plan.idmap.as_ref().map_or((None, None), |(map, _)| map.root());
     let host_console =
         tty::host::console_pty(&plan.terminals, uid.map(|id| id.0), gid.map(|id| id.0))
@@ -111,7 +106,8 @@ pub fn start(ground: &mut Ground<'_>, hooks: &mut HookContext) -> Result<Live, F
     let network = make_network(plan, hooks, &mut parts)?;
     apply_limits(ground, pid).map_err(|own| parts.blame(own))?;
     let _ = parts.end.go(Step::Network);
-
+    // While the child is at work.
+    let pin = pin_root(config).map_err(|own| parts.blame(own))?;
     parts.until_ready(plan)?;
     ground.cgroups.attach_devices().during(Step::Devices)?;
     let namespaces = keep_namespaces(plan, pid).during(Step::Running)?;
@@ -395,6 +391,14 @@ impl Parts {
         let own = fd::read_to_string("/proc/self/comm").unwrap_or_default();
         let its = fd::read_to_string(format!("/proc/{}/comm", self.init.pid()));
         its.is_ok_and(|its| its != own)
+    }
+}
+
+/// Keeps the file system of the root writable.
+fn pin_root(config: &Config) -> Result<Option<Pin>, Failure> {
+    match storage::open(config).during(Step::Rootfs)? {
+        Some(backend) => Pin::rootfs(config, backend.as_ref()).during(Step::Rootfs),
+        None => Ok(None),
     }
 }
 
