@@ -1,11 +1,16 @@
-/* The floor of a start: only the system calls that a classic container cannot do without, with
- * nothing parsed, checked or supervised, and one process for all of it.
+/* The floor of a start and a stop: only the system calls that a classic container cannot do
+ * without, in the cheapest way that this kernel has, with nothing parsed or checked.
  *
- *   floor ROOT BRIDGE|- CGROUPS INIT...
+ *   floor start NAME ROOT BRIDGE|- CGROUPS INIT...
+ *   floor stop NAME
+ *   floor run NAME ROOT BRIDGE|- CGROUPS INIT...
+ *
+ * `start` ends when INIT is executed; the supervisor that it leaves behind listens on the abstract
+ * socket @floor.NAME, on which `stop` has it kill INIT, and ends when all is cleaned up. `run` is
+ * one process for all of it: nobody supervises, nothing is killed, INIT ends by itself.
  *
  * ROOT has dev, proc and sys; BRIDGE takes one end of a veth pair, `-` means no network; CGROUPS
- * is 1 to make a monitor and a payload group in every hierarchy and enter the second. Ends when
- * INIT ends, with its status. */
+ * is 1 to make a monitor and a payload group in every hierarchy and enter them. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -23,8 +28,10 @@
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <stddef.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -84,47 +91,75 @@ static void exchange(int sock, struct request *r)
 
 static const char *hierarchies[] = { "cpu", "cpuacct", "cpuset", "memory", "devices", "freezer",
 				     "blkio", "pids", "systemd", "unified", NULL };
-static char member[32];
+static const char *name;
+static int grouped;
 
 static void group_path(char *out, const char *hierarchy, int payload, const char *file)
 {
-	snprintf(out, 160, "/sys/fs/cgroup/%s/floor.%c.%d%s%s", hierarchy, payload ? 'p' : 'm',
-		 getpid(), *file ? "/" : "", file);
+	snprintf(out, 160, "/sys/fs/cgroup/%s/floor.%c.%s%s%s", hierarchy, payload ? 'p' : 'm', name,
+		 *file ? "/" : "", file);
 }
 
-static void put(const char *hierarchy, const char *file, const char *text)
+static void put(const char *hierarchy, int payload, const char *file, const char *text)
 {
 	char path[160];
-	group_path(path, hierarchy, 1, file);
+	group_path(path, hierarchy, payload, file);
 	int fd = must(open(path, O_WRONLY | O_CLOEXEC), path);
 	must(write(fd, text, strlen(text)), path);
 	close(fd);
 }
 
-static void each_group(int make)
+static void make_groups(int payload)
 {
-	char path[160];
-	for (int i = 0; hierarchies[i]; i++)
-		for (int payload = 0; payload < 2; payload++) {
-			group_path(path, hierarchies[i], payload, "");
-			if (make)
-				must(mkdir(path, 0755), path);
-			else
-				rmdir(path);
+	char path[160], range[32];
+	snprintf(range, sizeof range, "0-%ld", sysconf(_SC_NPROCESSORS_ONLN) - 1);
+	for (int i = 0; grouped && hierarchies[i]; i++) {
+		group_path(path, hierarchies[i], payload, "");
+		must(mkdir(path, 0755), path);
+		if (!strcmp(hierarchies[i], "cpuset")) {
+			put("cpuset", payload, "cpuset.cpus", range);
+			put("cpuset", payload, "cpuset.mems", "0");
 		}
+	}
 }
 
-static void enter_groups(void)
+static void remove_groups(int payload)
 {
-	char range[32];
-	snprintf(range, sizeof range, "0-%ld", sysconf(_SC_NPROCESSORS_ONLN) - 1);
-	for (int i = 0; hierarchies[i]; i++) {
-		if (!strcmp(hierarchies[i], "cpuset")) {
-			put("cpuset", "cpuset.cpus", range);
-			put("cpuset", "cpuset.mems", "0");
-		}
-		put(hierarchies[i], "cgroup.procs", member);
+	char path[160];
+	for (int i = 0; grouped && hierarchies[i]; i++) {
+		group_path(path, hierarchies[i], payload, "");
+		rmdir(path);
 	}
+}
+
+/* By itself: to move another process costs the kernel a grace period. The unified hierarchy is
+ * left out: the process was cloned into it. */
+static void enter_groups(int payload)
+{
+	for (int i = 0; grouped && hierarchies[i]; i++)
+		if (strcmp(hierarchies[i], "unified"))
+			put(hierarchies[i], payload, "tasks", "0");
+}
+
+static long clone_into(int payload, uint64_t namespaces, int *pidfd)
+{
+	char path[160];
+	struct clone_args args = {
+		.flags = CLONE_PIDFD | namespaces,
+		.pidfd = (uintptr_t)pidfd,
+		.exit_signal = SIGCHLD,
+	};
+	int dir = -1;
+	if (grouped) {
+		group_path(path, "unified", payload, "");
+		dir = must(open(path, O_PATH | O_CLOEXEC), path);
+		args.flags |= CLONE_INTO_CGROUP;
+		args.cgroup = dir;
+	}
+	long pid = must(syscall(SYS_clone3, &args, sizeof args), "clone3");
+	if (pid && dir >= 0)
+		close(dir);
+	return pid;
 }
 
 static void inside(const char *root, int network, int go, char **init)
@@ -134,6 +169,8 @@ static void inside(const char *root, int network, int go, char **init)
 		{ "dev/random", 1, 8 }, { "dev/urandom", 1, 9 }, { "dev/tty", 5, 0 },
 	};
 	unsigned long quiet = MS_NOSUID | MS_NODEV | MS_NOEXEC;
+	enter_groups(1);
+	must(unshare(CLONE_NEWCGROUP), "unshare");
 	must(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), "private /");
 	must(mount(root, root, NULL, MS_BIND, NULL), "bind");
 	must(chdir(root), "chdir");
@@ -190,31 +227,112 @@ static void make_veth(const char *bridge, uint32_t owner)
 	exchange(sock, &r);
 }
 
+/* Makes the container; gives back its pid. Ends when INIT is executed. */
+static long make(const char *root, const char *bridge, char **init, int *pidfd)
+{
+	int network = bridge[0] != '-', go[2];
+	char byte;
+	make_groups(1);
+	must(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, go), "socketpair");
+	long pid = clone_into(1, CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET,
+			      pidfd);
+	if (!pid)
+		inside(root, network, go[1], init);
+	close(go[1]);
+	if (network)
+		make_veth(bridge, pid);
+	must(send(go[0], "g", 1, 0), "go");
+	/* The end of the other side: exec has closed it. */
+	must(recv(go[0], &byte, 1, 0), "exec");
+	close(go[0]);
+	return pid;
+}
+
+static int open_socket(struct sockaddr_un *address, socklen_t *length)
+{
+	memset(address, 0, sizeof *address);
+	address->sun_family = AF_UNIX;
+	*length = offsetof(struct sockaddr_un, sun_path) + 1 +
+		  snprintf(address->sun_path + 1, sizeof address->sun_path - 1, "floor.%s", name);
+	return must(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), "socket");
+}
+
+/* The process that outlives `start`: it has the container, and ends it when somebody asks. */
+static void supervise(int listener, int report, char **argv)
+{
+	int pidfd = -1;
+	setsid();
+	must(chdir("/"), "chdir");
+	enter_groups(0);
+	long pid = make(argv[0], argv[1], argv + 3, &pidfd);
+	must(send(report, "r", 1, 0), "report");
+	close(report);
+	int client = must(accept4(listener, NULL, NULL, SOCK_CLOEXEC), "accept");
+	must(syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0), "kill");
+	must(waitpid(pid, NULL, 0), "wait");
+	remove_groups(1);
+	close(listener);
+	/* A process outside of the monitor's group has to remove that: it waits for our end. */
+	int gone[2];
+	must(pipe2(gone, O_CLOEXEC), "pipe");
+	struct clone_args args = { .flags = grouped ? CLONE_INTO_CGROUP : 0, .exit_signal = SIGCHLD };
+	if (grouped)
+		args.cgroup = must(open("/sys/fs/cgroup/unified", O_PATH | O_CLOEXEC), "unified");
+	for (int i = 0; grouped && hierarchies[i]; i++) {
+		char path[160];
+		if (!strcmp(hierarchies[i], "unified"))
+			continue;
+		snprintf(path, sizeof path, "/sys/fs/cgroup/%s/tasks", hierarchies[i]);
+		int fd = must(open(path, O_WRONLY | O_CLOEXEC), path);
+		must(write(fd, "0", 1), path);
+		close(fd);
+	}
+	if (must(syscall(SYS_clone3, &args, sizeof args), "clone3"))
+		_exit(0);
+	char byte;
+	close(gone[1]);
+	must(read(gone[0], &byte, 1), "gone");
+	remove_groups(0);
+	close(client);
+	_exit(0);
+}
+
 int main(int argc, char **argv)
 {
-	if (argc < 5)
+	struct sockaddr_un address;
+	socklen_t length;
+	char byte;
+	if (argc < 3)
 		return 2;
-	int network = argv[2][0] != '-', groups = atoi(argv[3]), go[2], pidfd = -1, status;
-	if (groups)
-		each_group(1);
-	must(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, go), "socketpair");
-	struct clone_args args = {
-		.flags = CLONE_PIDFD | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWIPC |
-			 CLONE_NEWCGROUP | CLONE_NEWNET,
-		.pidfd = (uintptr_t)&pidfd,
-		.exit_signal = SIGCHLD,
-	};
-	long pid = must(syscall(SYS_clone3, &args, sizeof args), "clone3");
-	if (!pid)
-		inside(argv[1], network, go[1], argv + 4);
-	snprintf(member, sizeof member, "%ld", pid);
-	if (groups)
-		enter_groups();
-	if (network)
-		make_veth(argv[2], pid);
-	must(send(go[0], "g", 1, 0), "go");
-	must(waitpid(pid, &status, 0), "wait");
-	if (groups)
-		each_group(0);
-	return WIFEXITED(status) ? WEXITSTATUS(status) : 97;
+	name = argv[2];
+	if (!strcmp(argv[1], "stop")) {
+		int sock = open_socket(&address, &length);
+		must(connect(sock, (void *)&address, length), "connect");
+		must(read(sock, &byte, 1), "stop");
+		return 0;
+	}
+	if (argc < 7)
+		return 2;
+	grouped = atoi(argv[5]);
+	if (!strcmp(argv[1], "run")) {
+		int pidfd = -1, status;
+		make_groups(0);
+		long pid = make(argv[3], argv[4], argv + 6, &pidfd);
+		must(waitpid(pid, &status, 0), "wait");
+		remove_groups(1);
+		remove_groups(0);
+		return WIFEXITED(status) ? WEXITSTATUS(status) : 97;
+	}
+	int report[2], pidfd = -1;
+	int listener = open_socket(&address, &length);
+	must(bind(listener, (void *)&address, length), "bind");
+	must(listen(listener, 8), "listen");
+	make_groups(0);
+	must(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, report), "socketpair");
+	if (!clone_into(0, 0, &pidfd)) {
+		close(report[0]);
+		supervise(listener, report[1], argv + 3);
+	}
+	close(report[1]);
+	return recv(report[0], &byte, 1, 0) == 1 ? 0 : 99;
 }

@@ -5,9 +5,10 @@
 //! cases to run (all but `soak` without any; that takes `workers=N`, `containers=N`, `seconds=N`),
 //! `rounds=N`, `many=N`, `dense=N`, `rest=MS` between two runs (60).
 //!
-//! The rest matters: a cgroup change that follows another closely takes a short cut in the kernel
-//! (a percpu semaphore that is still in its slow mode), one after a rest waits for a grace period
-//! of RCU. A single start, as people do it, is the latter; `rest=0` shows the former.
+//! The rest matters, and starts and attaches are measured with and without it: a cgroup change that
+//! follows another closely takes a short cut in the kernel (a percpu semaphore that is still in its
+//! slow mode), one after a rest waits for a grace period of RCU unless it is made by the process
+//! itself. On the other hand the kernel still tears down what the run before had.
 
 #![allow(clippy::disallowed_methods, reason = "the harness may use threads: it never clones")]
 #![allow(clippy::print_stdout, reason = "its figures are its output")]
@@ -57,11 +58,11 @@ fn compare(title: &str, rounds: usize, rest: Duration, mut sides: Vec<Side<'_>>)
     }
     let medians: Vec<Duration> = times.iter_mut().map(|t| median(t)).collect();
     println!("{title} ({rounds} rounds, {} ms between)", rest.as_millis());
-    println!("  {:<16} {:>12} {:>12} {:>7}", "", "median", "least", "ratio");
+    println!("  {:<18} {:>12} {:>12} {:>7}", "", "median", "least", "ratio");
     for ((side, took), times) in sides.iter().zip(&medians).zip(&times) {
         let ratio = took.as_secs_f64() / medians[0].as_secs_f64();
         let ms = |t: Duration| t.as_secs_f64() * 1e3;
-        println!("  {:<16} {:>9.2} ms {:>9.2} ms {ratio:>7.2}", side.name, ms(*took), ms(times[0]));
+        println!("  {:<18} {:>9.2} ms {:>9.2} ms {ratio:>7.2}", side.name, ms(*took), ms(times[0]));
     }
 }
 
@@ -110,33 +111,64 @@ impl Bench {
         )
     }
 
-    fn start_stop(&self) {
-        let root = self.machine.dir.join("floor-root");
-        let ours = self.define("ours");
-        let theirs = self.define("theirs");
-        std::fs::create_dir_all(&root).expect("floor root");
-        must(
-            Command::new("cp")
-                .arg("-a")
-                .arg(self.machine.lxcpath().join(&ours).join("rootfs/."))
-                .arg(&root),
-        );
-        let cycle = |lxc: bool, name: &str| {
-            must(&mut self.tool(lxc, "start", &["-n", name]));
-            must(&mut self.tool(lxc, "stop", &["-n", name, "-k"]));
-        };
+    /// The rests between runs that matter.
+    fn rests(&self) -> [Duration; 2] {
+        [self.rest, Duration::ZERO]
+    }
+
+    /// The raw system calls, in one process or with a supervisor and two commands.
+    fn floor(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(self.floor.as_ref().expect("the floor was built"));
+        command.args(words);
+        command
+    }
+
+    /// Starts and kills a container; `theirs` is LXC's.
+    fn cycle(&self, theirs: bool, name: &str) {
+        must(&mut self.tool(theirs, "start", &["-n", name]));
+        must(&mut self.tool(theirs, "stop", &["-n", name, "-k"]));
+    }
+
+    /// Sides that start and kill: the floor, ours, LXC's, with names of their own.
+    fn cycles<'a>(&'a self, short: &str, one_process: bool) -> Vec<Side<'a>> {
+        let ours = self.define(short);
         let mut sides = Vec::new();
-        if let Some(floor) = &self.floor {
-            let root = root.clone();
+        if self.floor.is_some() {
+            let root = self.machine.dir.join(format!("floor-{short}"));
+            std::fs::create_dir_all(&root).expect("floor root");
+            let from = self.machine.lxcpath().join(&ours).join("rootfs/.");
+            must(Command::new("cp").arg("-a").arg(from).arg(&root));
+            let root = root.display().to_string();
+            let name = self.machine.name(&format!("{short}-floor"));
+            let (root_too, name_too) = (root.clone(), name.clone());
             sides.push(side("floor", move || {
-                must(Command::new(floor).arg(&root).args(["br0", "1", "/bin/true"]));
+                let init = ["br0", "1", "/bin/sleep", "100000"];
+                must(self.floor(&["start", &name, &root]).args(init));
+                must(&mut self.floor(&["stop", &name]));
             }));
+            if one_process {
+                sides.push(side("floor, no monitor", move || {
+                    must(self.floor(&["run", &name_too, &root_too]).args([
+                        "br0",
+                        "1",
+                        "/bin/true",
+                    ]));
+                }));
+            }
         }
-        sides.push(side("lxcbox", || cycle(false, &ours)));
+        sides.push(side("lxcbox", move || self.cycle(false, &ours)));
         if installed("lxc-start") {
-            sides.push(side("lxc", || cycle(true, &theirs)));
+            let theirs = self.define(&format!("{short}-lxc"));
+            sides.push(side("lxc", move || self.cycle(true, &theirs)));
         }
-        compare("start + stop -k, veth on a bridge", self.rounds, self.rest, sides);
+        sides
+    }
+
+    fn start_stop(&self) {
+        for (rest, short) in self.rests().into_iter().zip(["cycle", "close"]) {
+            let title = "start + stop -k, veth on a bridge";
+            compare(title, self.rounds, rest, self.cycles(short, true));
+        }
     }
 
     fn attach_and_info(&self) {
@@ -148,9 +180,12 @@ impl Bench {
             must(&mut self.tool(true, "start", &["-n", &theirs]));
         }
         let args = |name: &str| ["-n".to_string(), name.to_string()];
-        for (title, tool, more) in
-            [("attach /bin/true", "attach", &["--", "/bin/true"][..]), ("info", "info", &[][..])]
-        {
+        let [rest, none] = self.rests();
+        for (title, tool, more, rest) in [
+            ("attach /bin/true", "attach", &["--", "/bin/true"][..], rest),
+            ("attach /bin/true", "attach", &["--", "/bin/true"][..], none),
+            ("info", "info", &[][..], rest),
+        ] {
             let run = |lxc: bool, name: &str| {
                 let mut command = self.tool(lxc, tool, &[]);
                 must(command.args(args(name)).args(more));
@@ -159,7 +194,7 @@ impl Bench {
             if lxc {
                 sides.push(side("lxc", || run(true, &theirs)));
             }
-            compare(title, self.rounds, self.rest, sides);
+            compare(title, self.rounds, rest, sides);
         }
         for name in [&ours, &theirs] {
             let _ = self.tool(false, "stop", &["-n", name, "-k"]).status();
@@ -178,7 +213,10 @@ impl Bench {
                 names.push(name);
             }
             if count == 10 {
-                self.memory(&names);
+                self.memory("lxcbox", &names);
+                if installed("lxc-start") {
+                    self.their_memory(count);
+                }
             }
             let rounds = (self.rounds / 2).max(3);
             let mut sides = vec![side("lxcbox", || must(&mut self.tool(false, "ls", &["-f"])))];
@@ -186,16 +224,8 @@ impl Bench {
                 sides.push(side("lxc", || must(&mut self.tool(true, "ls", &["-f"]))));
             }
             compare(&format!("ls -f, {count} running"), rounds, self.rest, sides);
-            let extra = self.define(&format!("extra{count}"));
-            compare(
-                &format!("start + stop -k with {count} running"),
-                rounds,
-                self.rest,
-                vec![side("lxcbox", || {
-                    must(&mut self.tool(false, "start", &["-n", &extra]));
-                    must(&mut self.tool(false, "stop", &["-n", &extra, "-k"]));
-                })],
-            );
+            let title = format!("start + stop -k with {count} running");
+            compare(&title, rounds, self.rest, self.cycles(&format!("extra{count}"), false));
         }
         for name in &names {
             let _ = self.tool(false, "stop", &["-n", name, "-k"]).status();
@@ -203,9 +233,17 @@ impl Bench {
     }
 
     /// Prints the memory of the monitors.
-    fn memory(&self, names: &[String]) {
+    fn memory(&self, whose: &str, names: &[String]) {
         let (dirty, pss) = self.monitors(names);
-        println!("monitor, {} running: private dirty {dirty} kB, PSS {pss} kB", names.len());
+        let count = names.len();
+        println!("monitor of {whose}, {count} running: private dirty {dirty} kB, PSS {pss} kB");
+    }
+
+    fn their_memory(&self, count: usize) {
+        let names: Vec<String> = (0..count).map(|n| self.define(&format!("t{n}"))).collect();
+        names.iter().for_each(|name| must(&mut self.tool(true, "start", &["-n", name])));
+        self.memory("lxc", &names);
+        names.iter().for_each(|name| must(&mut self.tool(true, "stop", &["-n", name, "-k"])));
     }
 
     /// Memory of the monitors, in kB: medians of private dirty and of the proportional set.
@@ -407,7 +445,7 @@ type Case = fn(&Bench);
 fn build_floor(dir: &Path) -> Option<PathBuf> {
     let out = dir.join("floor");
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bench/floor.c");
-    let built = Command::new("cc").args(["-O2", "-o"]).arg(&out).arg(source).status();
+    let built = Command::new("cc").args(["-O2", "-static", "-o"]).arg(&out).arg(source).status();
     built.is_ok_and(|s| s.success()).then_some(out)
 }
 
@@ -419,7 +457,7 @@ fn main() {
     };
     let rounds = number("rounds=", 40);
     let many = number("many=", 300);
-    let dense = number("dense=", 500);
+    let dense = number("dense=", 1500);
     let rest = Duration::from_millis(number("rest=", 60) as u64);
     let size = soak::Size {
         workers: number("workers=", 40),
