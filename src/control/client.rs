@@ -315,11 +315,18 @@ impl Client {
             };
         }
         match unix::recv(connection.as_fd(), &mut [0], 0, Block::DontWait) {
-            Ok(got) if got.len == 0 => Ok(true),
-            // LXC's monitors close after one answer, with the second question unread; or this one
-            // has an error to tell.
+            // LXC's monitors close after one answer, with the second question unread.
+            Ok(got) if got.len == 0 && !self.is_listening_still(&connection) => Ok(true),
+            // Or this one has an error to tell.
             _ => self.stop_alone(deadline),
         }
+    }
+
+    /// True if whom `connection` was to listens on the socket now.
+    fn is_listening_still(&self, connection: &OwnedFd) -> bool {
+        let listener = |fd: &OwnedFd| unix::peer_creds(fd.as_fd()).ok().map(|creds| creds.pid);
+        let now = self.connect(self.deadline()).ok().map(|fd| listener(&fd));
+        now.is_some_and(|now| now == listener(connection))
     }
 
     fn stop_alone(&self, deadline: Option<Instant>) -> Result<bool> {
