@@ -77,6 +77,11 @@ impl Bench {
                 }
             }
         }
+        let sum = |(starts, kills): (&Vec<Duration>, &Vec<Duration>)| {
+            starts.iter().zip(kills).map(|(start, kill)| *start + *kill).collect()
+        };
+        let mut both: Vec<Vec<Duration>> = starts.iter().zip(&kills).map(sum).collect();
+        print(&format!("autostart, start and kill of {count}"), &mut both);
         print(&format!("autostart, start of {count}"), &mut starts);
         print(&format!("autostart, kill of {count}"), &mut kills);
     }
