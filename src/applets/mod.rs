@@ -47,6 +47,8 @@ applets! {
     monitor
     monitord
     net
+    pull
+    push
     snapshot
     start
     stop

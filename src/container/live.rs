@@ -11,8 +11,10 @@ use crate::config::ConfigError;
 use crate::control::client::{Client, ClientError};
 use crate::control::proto::DeviceRule;
 use crate::limits::LimitError;
+use crate::mount::MountError;
 use crate::net::NetError;
 use crate::runtime::attach::AttachError;
+use crate::storage::StorageError;
 use crate::sys::{SysError, cred};
 use crate::util::blame::{Explain, Origin};
 use std::path::PathBuf;
@@ -59,6 +61,15 @@ pub enum LiveError {
     /// Another tool works on it.
     #[error(transparent)]
     Lock(Box<LockError>),
+    /// Its root file system.
+    #[error(transparent)]
+    Storage(Box<StorageError>),
+    /// Mounting it.
+    #[error(transparent)]
+    Mount(Box<MountError>),
+    /// A signal came.
+    #[error("interrupted by signal {0}")]
+    Interrupted(i32),
     /// A key that only a start looks at.
     #[error("{key} cannot be changed while the container runs: it needs a restart")]
     Fixed {
@@ -87,10 +98,19 @@ macro_rules! boxed {
 
 boxed!(
     CgroupError => Cgroup, AttachError => Hold, NetError => Net, ConfigError => Config,
-    LimitError => Limit, LockError => Lock
+    LimitError => Limit, LockError => Lock, StorageError => Storage,
+    MountError => Mount
 );
 
 impl LiveError {
+    /// The signal that ended the work.
+    pub fn interrupted(&self) -> Option<i32> {
+        match self {
+            Self::Interrupted(signal) => Some(*signal),
+            _ => None,
+        }
+    }
+
     fn inner(&self) -> Option<&dyn Explain> {
         match self {
             Self::Client(e) => Some(e),
@@ -100,6 +120,8 @@ impl LiveError {
             Self::Config(e) => Some(&**e),
             Self::Limit(e) => Some(&**e),
             Self::Lock(e) => Some(&**e),
+            Self::Storage(e) => Some(&**e),
+            Self::Mount(e) => Some(&**e),
             _ => None,
         }
     }

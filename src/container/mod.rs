@@ -22,6 +22,7 @@ pub mod snapshot;
 pub mod start;
 pub mod survey;
 pub mod template;
+pub mod transfer;
 pub mod usage;
 
 use crate::config::ConfigError;

@@ -12,7 +12,7 @@ use crate::sys::{SysError, cred, dirs, fd, prctl, signal, subreaper};
 use crate::util::blame::Explain;
 use crate::util::texts;
 use std::ffi::{CString, OsStr, OsString};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -228,6 +228,13 @@ impl Interrupts {
             }
         }
         Ok(())
+    }
+}
+
+impl AsFd for Interrupts {
+    /// Readable when something may have arrived.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.signals.as_fd()
     }
 }
 

@@ -34,6 +34,21 @@ pub struct Copied {
     pub bytes: u64,
     /// Mount points that were met, as paths below the source: only the directory was made.
     pub mounts: Vec<PathBuf>,
+    /// What was left out by [`Rules::special`], likewise.
+    pub skipped: Vec<PathBuf>,
+}
+
+/// How the copy of one object differs from its source, see [`entry`].
+pub struct Rules<'a> {
+    /// Owner and group of a copy; EOVERFLOW where there are none.
+    pub owner: &'a dyn Fn(u32, u32) -> Option<(u32, u32)>,
+    /// The bits of a mode that are kept.
+    pub modes: u32,
+    /// The mode of files, instead of their own.
+    pub mode: Option<u32>,
+    /// Device nodes, pipes and sockets are made, and all attributes kept; else only those of the
+    /// user.
+    pub special: bool,
 }
 
 /// Called now and then; an error ends the copy and is what it returns.
@@ -53,19 +68,13 @@ pub fn tree(from: BorrowedFd<'_>, to: BorrowedFd<'_>, tick: Tick<'_>) -> Result<
         name: OsString::new(),
         stat: rustix::fs::fstat(from).map_err(|e| top("fstat", e))?,
         made: identity(to).map_err(|e| top("fstat", e))?,
+        kept: false,
         left: names(from).map_err(|e| top("getdents", e))?,
         from: open_dir(from, OsStr::new(".")).map_err(|e| top("open", e))?.into(),
         to: open_dir(to, OsStr::new(".")).map_err(|e| top("open", e))?.into(),
     };
     let result = copy.walk(first);
-    copy.remove_seeds();
-    match (result, copy.stopped) {
-        (_, Some(stopped)) => Err(stopped),
-        (Err(Failure { call, at, errno }), None) => {
-            Err(SysError::rustix(call, format!("\"{}\"", at.display()), errno))
-        }
-        (Ok(()), None) => Ok(copy.done),
-    }
+    copy.end(result)
 }
 
 /// Copies the content of one open file into another, empty one; holes stay holes.
@@ -78,6 +87,64 @@ pub fn file(from: BorrowedFd<'_>, to: BorrowedFd<'_>, tick: Tick<'_>) -> Result<
         (Err((call, errno)), None) => Err(SysError::rustix(call, "", errno)),
         (Ok(()), None) => Ok(()),
     }
+}
+
+/// Copies the object `from` (`O_PATH`), with all that is below it, to `name` in the directory `to`.
+/// Directories that are there already are filled; everything else is replaced at once, when its
+/// copy is complete.
+///
+/// # Errors
+/// As [`tree`]. A copy that is not complete is removed.
+pub fn entry(
+    from: OwnedFd,
+    to: &OwnedFd,
+    name: &OsStr,
+    rules: &Rules<'_>,
+    tick: Tick<'_>,
+) -> Result<Copied> {
+    path::self_fd_dir()?;
+    let stat = rustix::fs::fstat(&from).map_err(|e| SysError::rustix("fstat", "", e))?;
+    let mut copy = Copy::new(mount::mount_id(from.as_fd())?, to.as_fd(), tick);
+    copy.rules = Some(rules);
+    let failed = |(call, errno)| Failure { call, at: PathBuf::new(), errno };
+    let result = match copy.copy(from, stat, to, name).map_err(failed) {
+        Ok(Some(level)) => copy.walk(level),
+        done => done.map(drop),
+    };
+    copy.end(result)
+}
+
+/// Writes what `next` gives, until it gives nothing, to the file `name` in the directory `to`,
+/// which has its name when it is complete.
+///
+/// # Errors
+/// Those of `next`, and of writing.
+pub fn stream(
+    next: &mut dyn FnMut() -> Result<Vec<u8>>,
+    to: &OwnedFd,
+    name: &OsStr,
+    owner: (u32, u32),
+    mode: u32,
+) -> Result<()> {
+    let at = |call| move |e| SysError::rustix(call, format!("{name:?}"), e);
+    let fresh = temporary().map_err(|(call, e)| at(call)(e))?;
+    let file = create(to, &fresh).map_err(|(call, e)| at(call)(e))?;
+    let mut write = || -> Result<()> {
+        loop {
+            match next()? {
+                bytes if bytes.is_empty() => break,
+                bytes => fd::write_all(file.as_fd(), &bytes)?,
+            }
+        }
+        path::set_owner(file.as_fd(), owner.0, owner.1)?;
+        rustix::fs::fchmod(&file, Mode::from_raw_mode(mode)).map_err(at("fchmod"))?;
+        rustix::fs::renameat(to, &fresh, to, name).map_err(at("rename"))
+    };
+    let done = write();
+    if done.is_err() {
+        let _ = rustix::fs::unlinkat(to, &fresh, AtFlags::empty());
+    }
+    done
 }
 
 /// What went wrong and where.
@@ -100,6 +167,8 @@ struct Level {
     stat: Stat,
     /// Device and inode of the copy.
     made: (u64, u64),
+    /// It was there before: its attributes stay.
+    kept: bool,
     /// Names that are still to be copied.
     left: Vec<OsString>,
     /// `None` while it is far above.
@@ -119,6 +188,8 @@ struct Copy<'a> {
     tick: Tick<'a>,
     /// What `tick` said.
     stopped: Option<SysError>,
+    /// Of [`entry`].
+    rules: Option<&'a Rules<'a>>,
 }
 
 impl<'a> Copy<'a> {
@@ -133,6 +204,19 @@ impl<'a> Copy<'a> {
             done: Copied::default(),
             tick,
             stopped: None,
+            rules: None,
+        }
+    }
+
+    /// What is told of the whole.
+    fn end(mut self, result: std::result::Result<(), Failure>) -> Result<Copied> {
+        self.remove_seeds();
+        match (result, self.stopped) {
+            (_, Some(stopped)) => Err(stopped),
+            (Err(Failure { call, at, errno }), None) => {
+                Err(SysError::rustix(call, format!("\"{}\"", at.display()), errno))
+            }
+            (Ok(()), None) => Ok(self.done),
         }
     }
 
@@ -143,15 +227,25 @@ impl<'a> Copy<'a> {
             let Some(level) = levels.last_mut() else { return Ok(()) };
             let next = level.left.pop();
             let (Some(from), Some(to)) = (&level.from, &level.to) else { return Ok(()) };
+            let told = (self.done.mounts.len(), self.done.skipped.len());
+            if next.is_none() && depth == 1 {
+                // Last the directory itself: what is made or removed in it changes its times.
+                self.remove_seeds();
+            }
             let step = match &next {
                 Some(name) => self.object(from, to, name),
-                // Last the directory itself: what is made or removed in it changes its times.
-                None if depth == 1 => {
-                    self.remove_seeds();
-                    attributes(&level.stat, from.as_fd(), to.as_fd()).map(|()| None)
+                None if level.kept => Ok(None),
+                None => {
+                    attributes(&level.stat, from.as_fd(), to.as_fd(), self.rules).map(|()| None)
                 }
-                None => attributes(&level.stat, from.as_fd(), to.as_fd()).map(|()| None),
             };
+            let above = || levels.iter().map(|level| &level.name).collect::<PathBuf>();
+            for path in self.done.mounts.iter_mut().skip(told.0) {
+                *path = above().join(&path);
+            }
+            for path in self.done.skipped.iter_mut().skip(told.1) {
+                *path = above().join(&path);
+            }
             let failed = |(call, errno)| Failure {
                 call,
                 at: levels.iter().map(|l| &l.name).chain(next.as_ref()).collect(),
@@ -189,6 +283,16 @@ impl<'a> Copy<'a> {
             result => call("open", result)?,
         };
         let stat = call("fstat", rustix::fs::fstat(&object))?;
+        self.copy(object, stat, to, name)
+    }
+
+    fn copy(
+        &mut self,
+        object: OwnedFd,
+        stat: Stat,
+        to: &OwnedFd,
+        name: &OsStr,
+    ) -> Call<Option<Level>> {
         self.done.objects += 1;
         if self.done.objects % TICK_OBJECTS == 0 {
             self.look()?;
@@ -197,40 +301,66 @@ impl<'a> Copy<'a> {
         if kind == FileType::Directory {
             return self.directory(&object, to, name, stat);
         }
+        let plain = matches!(kind, FileType::RegularFile | FileType::Symlink);
+        if !plain && self.rules.is_some_and(|rules| !rules.special) {
+            self.done.skipped.push(name.into());
+            return Ok(None);
+        }
+        let Some(_) = self.rules else {
+            return self.make(&object, &stat, kind, to, name).map(|()| None);
+        };
+        // Complete before it gets its name, and then in the place of what had it.
+        let fresh = temporary()?;
+        let made = self
+            .make(&object, &stat, kind, to, &fresh)
+            .and_then(|()| call("rename", rustix::fs::renameat(to, &fresh, to, name)));
+        // Also left when both names were links of one file.
+        let _ = rustix::fs::unlinkat(to, &fresh, AtFlags::empty());
+        made.map(|()| None)
+    }
+
+    /// Makes the copy of what is no directory.
+    fn make(
+        &mut self,
+        object: &OwnedFd,
+        stat: &Stat,
+        kind: FileType,
+        to: &OwnedFd,
+        name: &OsStr,
+    ) -> Call<()> {
         let several = stat.st_nlink > 1;
         if several {
             if let Some((seeds, _)) = &self.seeds {
-                let seed = seed_name(&stat);
+                let seed = seed_name(stat);
                 match rustix::fs::linkat(seeds, seed, to, name, AtFlags::empty()) {
-                    Err(Errno::NOENT) => {}
-                    done => return call("link", done).map(|()| None),
+                    // It is the first name, or another file system is mounted below the target.
+                    Err(Errno::NOENT | Errno::XDEV) => {}
+                    done => return call("link", done),
                 }
             }
         }
-        match kind {
+        let made = match kind {
             FileType::RegularFile => {
-                let source = again(&object, OFlags::RDONLY | OFlags::NONBLOCK)?;
-                let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
-                let made = rustix::fs::openat(to, name, flags | OFlags::CLOEXEC, 0o600.into());
-                let made = call("create", made)?;
+                let source = again(object, OFlags::RDONLY | OFlags::NONBLOCK)?;
+                let made = create(to, name)?;
                 let size = u64::try_from(stat.st_size).unwrap_or(0);
                 self.data(source.as_fd(), made.as_fd(), size)?;
-            }
-            FileType::Symlink => {
-                let text = call("readlink", rustix::fs::readlinkat(&object, "", Vec::new()))?;
-                call("symlink", rustix::fs::symlinkat(text, to, name))?;
+                made
             }
             _ => {
-                let mode = Mode::from_raw_mode(0o600);
-                call("mknod", rustix::fs::mknodat(to, name, kind, mode, stat.st_rdev))?;
+                if kind == FileType::Symlink {
+                    let text = call("readlink", rustix::fs::readlinkat(object, "", Vec::new()))?;
+                    call("symlink", rustix::fs::symlinkat(text, to, name))?;
+                } else {
+                    let mode = Mode::from_raw_mode(0o600);
+                    call("mknod", rustix::fs::mknodat(to, name, kind, mode, stat.st_rdev))?;
+                }
+                let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                call("open", rustix::fs::openat(to, name, flags, Mode::empty()))?
             }
-        }
-        let made = call("open", rustix::fs::openat(to, name, flags, Mode::empty()))?;
-        attributes(&stat, object.as_fd(), made.as_fd())?;
-        if several {
-            self.seed(to, name, &stat)?;
-        }
-        Ok(None)
+        };
+        attributes(stat, object.as_fd(), made.as_fd(), self.rules)?;
+        if several { self.seed(to, name, stat) } else { Ok(()) }
     }
 
     fn directory(
@@ -240,23 +370,27 @@ impl<'a> Copy<'a> {
         name: &OsStr,
         stat: Stat,
     ) -> Call<Option<Level>> {
-        match rustix::fs::mkdirat(to, name, 0o700.into()) {
+        let kept = match rustix::fs::mkdirat(to, name, 0o700.into()) {
+            Err(Errno::EXIST) if self.rules.is_some() => true,
             // A new file system may have it already.
-            Err(Errno::EXIST) if name == "lost+found" => {}
-            made => call("mkdir", made)?,
-        }
+            Err(Errno::EXIST) if name == "lost+found" => false,
+            made => call("mkdir", made).map(|()| false)?,
+        };
         let made = call("open", open_dir(to.as_fd(), name))?;
         let source = again(object, OFlags::RDONLY | OFlags::DIRECTORY)?;
         let mount = mount::mount_id(source.as_fd());
         if mount.map_err(|e| ("statx", Errno::from_raw_os_error(e.errno)))? != self.mount {
             self.done.mounts.push(name.into());
-            attributes(&stat, source.as_fd(), made.as_fd())?;
+            if !kept {
+                attributes(&stat, source.as_fd(), made.as_fd(), self.rules)?;
+            }
             return Ok(None);
         }
         Ok(Some(Level {
             name: name.to_owned(),
             stat,
             made: call("fstat", identity(made.as_fd()))?,
+            kept,
             left: call("getdents", names(source.as_fd()))?,
             from: Some(source),
             to: Some(made),
@@ -266,16 +400,19 @@ impl<'a> Copy<'a> {
     /// Keeps a name of an object of which more names are to come.
     fn seed(&mut self, made_in: &OwnedFd, name: &OsStr, stat: &Stat) -> Call<()> {
         if self.seeds.is_none() {
-            let random = super::random::bytes::<8>()
-                .map_err(|e| ("getrandom", Errno::from_raw_os_error(e.errno)))?;
-            let fresh = format!(".lxc-copy-{:016x}", u64::from_ne_bytes(random));
+            let fresh = temporary()?;
             call("mkdir", rustix::fs::mkdirat(self.to, &fresh, 0o700.into()))?;
             let seeds = call("open", open_dir(self.to, OsStr::new(&fresh)))?;
-            self.seeds = Some((seeds, fresh.into()));
+            self.seeds = Some((seeds, fresh));
         }
         if let Some((seeds, _)) = &self.seeds {
             let none = AtFlags::empty();
-            call("link", rustix::fs::linkat(made_in, name, seeds, seed_name(stat), none))?;
+            match rustix::fs::linkat(made_in, name, seeds, seed_name(stat), none) {
+                // Below the target is another file system, where links do not reach; or a name of
+                // it, made there, is kept already.
+                Err(Errno::XDEV | Errno::EXIST) if self.rules.is_some() => {}
+                done => call("link", done)?,
+            }
         }
         Ok(())
     }
@@ -294,6 +431,18 @@ impl<'a> Copy<'a> {
             log::warn!("removing {name:?} from the copy: {e}");
         }
     }
+}
+
+/// A name that nothing has yet.
+fn temporary() -> Call<OsString> {
+    let random = super::random::bytes::<8>();
+    let random = random.map_err(|e| ("getrandom", Errno::from_raw_os_error(e.errno)))?;
+    Ok(format!(".lxc-copy-{:016x}", u64::from_ne_bytes(random)).into())
+}
+
+fn create(to: &OwnedFd, name: &OsStr) -> Call<OwnedFd> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    call("create", rustix::fs::openat(to, name, flags, 0o600.into()))
 }
 
 /// Opens the directories of `above` again, from one below, and checks that they are the same: the

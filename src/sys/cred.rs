@@ -6,15 +6,41 @@ use super::error::{At, Result, SysError};
 
 // 32-bit ids: the plain numbers take 16 bits on 32-bit arm and x86.
 #[cfg(not(any(target_arch = "arm", target_arch = "x86")))]
-use libc::{SYS_setgroups as SETGROUPS, SYS_setresgid as SETRESGID, SYS_setresuid as SETRESUID};
+use libc::{
+    SYS_setfsgid as SETFSGID, SYS_setfsuid as SETFSUID, SYS_setgroups as SETGROUPS,
+    SYS_setresgid as SETRESGID, SYS_setresuid as SETRESUID,
+};
 #[cfg(any(target_arch = "arm", target_arch = "x86"))]
 use libc::{
-    SYS_setgroups32 as SETGROUPS, SYS_setresgid32 as SETRESGID, SYS_setresuid32 as SETRESUID,
+    SYS_setfsgid32 as SETFSGID, SYS_setfsuid32 as SETFSUID, SYS_setgroups32 as SETGROUPS,
+    SYS_setresgid32 as SETRESGID, SYS_setresuid32 as SETRESUID,
 };
 
 /// Effective user id.
 pub fn euid() -> u32 {
     rustix::process::geteuid().as_raw()
+}
+
+/// The ids that new files get from here on; the capabilities stay. In a file system of a user
+/// namespace, which has no place for the ids of others, the host's root can make files only so.
+///
+/// # Errors
+/// EPERM for an ordinary user.
+pub fn set_fs_ids(uid: u32, gid: u32) -> Result<()> {
+    let failed = |e| SysError::rustix("capset", "", e);
+    let sets = rustix::thread::capabilities(None).map_err(failed)?;
+    // SAFETY: plain numbers.
+    unsafe { libc::syscall(SETFSGID, gid) };
+    // SAFETY: plain numbers.
+    unsafe { libc::syscall(SETFSUID, uid) };
+    // Neither says whether it was done; an impossible id changes nothing and tells the present one.
+    // SAFETY: plain numbers.
+    let now = unsafe { libc::syscall(SETFSUID, -1) };
+    if now != i64::from(uid) as libc::c_long {
+        return Err(SysError::new("setfsuid", uid.to_string(), libc::EPERM));
+    }
+    // Another id than root's has lost those about files.
+    rustix::thread::set_capabilities(None, sets).map_err(failed)
 }
 
 /// Effective group id.

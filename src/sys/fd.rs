@@ -42,6 +42,20 @@ pub fn read_fd(fd: BorrowedFd<'_>, max: usize) -> Result<Vec<u8>> {
     }
 }
 
+/// What one read(2) gives, at most `max` bytes; nothing at the end.
+pub fn read_some(fd: BorrowedFd<'_>, max: usize) -> Result<Vec<u8>> {
+    let mut bytes = vec![0; max];
+    loop {
+        match rustix::io::read(fd, bytes.as_mut_slice()) {
+            Err(rustix::io::Errno::INTR) => {}
+            read => {
+                bytes.truncate(read.at("read", || "")?);
+                return Ok(bytes);
+            }
+        }
+    }
+}
+
 /// The whole content of a host file, at most 4 MiB.
 pub fn read(path: impl AsRef<Path>) -> Result<Vec<u8>> {
     let path = path.as_ref();

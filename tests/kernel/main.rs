@@ -40,5 +40,6 @@ mod storage;
 mod stuck;
 mod systemd;
 mod usernic;
+mod transfer;
 mod walks;
 mod watching;

@@ -1,22 +1,33 @@
-//! What an object has beside its content.
+//! What an object has beside its content, put on its copy.
 
-use super::{Call, by_number, call};
+use super::{Call, Rules, by_number, call};
 use rustix::fs::{AtFlags, FileType, Mode, Stat, XattrFlags};
 use rustix::io::Errno;
 use std::ffi::CString;
 use std::os::fd::BorrowedFd;
 
 /// Owner, extended attributes, mode, times, in the order in which none undoes another.
-pub(super) fn attributes(stat: &Stat, from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Call<()> {
-    let (uid, gid) =
-        (rustix::fs::Uid::from_raw(stat.st_uid), rustix::fs::Gid::from_raw(stat.st_gid));
+pub(super) fn attributes(
+    stat: &Stat,
+    from: BorrowedFd<'_>,
+    to: BorrowedFd<'_>,
+    rules: Option<&Rules<'_>>,
+) -> Call<()> {
+    let owner = match rules {
+        Some(rules) => (rules.owner)(stat.st_uid, stat.st_gid).ok_or(("chown", Errno::OVERFLOW))?,
+        None => (stat.st_uid, stat.st_gid),
+    };
+    let (uid, gid) = (rustix::fs::Uid::from_raw(owner.0), rustix::fs::Gid::from_raw(owner.1));
     let empty = AtFlags::EMPTY_PATH;
     call("chown", rustix::fs::chownat(to, "", Some(uid), Some(gid), empty))?;
     // By /proc, which was checked to be one: the only way for `O_PATH` descriptors.
     let (source, made) = (by_number(from), by_number(to));
-    xattrs(&source, &made)?;
-    if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
-        let mode = Mode::from_raw_mode(stat.st_mode & 0o7777);
+    xattrs(&source, &made, rules.is_none_or(|rules| rules.special))?;
+    let kind = FileType::from_raw_mode(stat.st_mode);
+    if kind != FileType::Symlink {
+        let own = stat.st_mode & rules.map_or(0o7777, |rules| rules.modes);
+        let wanted = rules.and_then(|rules| rules.mode).filter(|_| kind == FileType::RegularFile);
+        let mode = Mode::from_raw_mode(wanted.unwrap_or(own));
         call("chmod", rustix::fs::chmod(made.as_str(), mode))?;
     }
     #[allow(clippy::unnecessary_cast, reason = "the fields' widths differ between targets")]
@@ -34,7 +45,7 @@ pub(super) fn attributes(stat: &Stat, from: BorrowedFd<'_>, to: BorrowedFd<'_>) 
     call("utimensat", rustix::fs::utimensat(rustix::fs::CWD, made.as_str(), &times, none))
 }
 
-fn xattrs(from: &str, to: &str) -> Call<()> {
+fn xattrs(from: &str, to: &str, all: bool) -> Call<()> {
     // Not empty: the length that is asked for with no room does not come back through the wrapper.
     let mut room: Vec<u8> = vec![0; 4096];
     let list = loop {
@@ -48,6 +59,9 @@ fn xattrs(from: &str, to: &str) -> Call<()> {
     };
     for name in list.split_inclusive(|&b| b == 0) {
         let Ok(name) = CString::from_vec_with_nul(name.to_vec()) else { continue };
+        if !all && !name.to_bytes().starts_with(b"user.") {
+            continue;
+        }
         let mut value = vec![0u8; 64 << 10];
         let n = match rustix::fs::getxattr(from, name.as_c_str(), value.as_mut_slice()) {
             // Removed meanwhile, or one that only privilege may read.
