@@ -43,6 +43,7 @@ applets! {
     freeze
     info
     init
+    logs
     ls
     monitor
     monitord

@@ -14,6 +14,7 @@ pub mod info;
 pub mod list;
 pub mod live;
 pub mod lock;
+pub mod logs;
 mod nested;
 pub mod observe;
 pub mod power;

@@ -36,7 +36,7 @@ fn c_layouts_on_this_machine() {
 #[test]
 fn every_shape_round_trips() {
     let rule = DeviceRule { kind: b'c', major: -1, minor: 3, access: *b"rwm", allow: false };
-    let log = ConsoleLog { clear: true, read: true, read_max: 1 << 40, write_logfile: false };
+    let log = ConsoleLog { clear: true, read: true, read_max: 1 << 40, keep: false };
     let mut requests = vec![
         Request::States([0, 1, 2, 0, 0, 0, 1, 0]),
         Request::ConsoleLog(log),

@@ -12,8 +12,9 @@ pub struct ConsoleLog {
     pub read: bool,
     /// At most this many bytes; 0 is all.
     pub read_max: u64,
-    /// Obsolete: write it to the log file.
-    pub write_logfile: bool,
+    /// Leave in the buffer what is read. Monitors of LXC, where the field is `write_logfile` and
+    /// does nothing today, take it out.
+    pub keep: bool,
 }
 
 /// The C layout of [`ConsoleLog`]; bools as bytes, for a hostile 2 is no bool.
@@ -36,7 +37,7 @@ impl ConsoleLog {
             clear: byte(offset_of!(RawConsoleLog, clear)),
             read: byte(offset_of!(RawConsoleLog, read)),
             read_max: u64::from_ne_bytes(data.get(at..at + 8)?.try_into().ok()?),
-            write_logfile: byte(offset_of!(RawConsoleLog, write_logfile)),
+            keep: byte(offset_of!(RawConsoleLog, write_logfile)),
         })
     }
 
@@ -46,7 +47,7 @@ impl ConsoleLog {
         raw[offset_of!(RawConsoleLog, read)] = u8::from(self.read);
         let at = offset_of!(RawConsoleLog, read_max);
         raw[at..at + 8].copy_from_slice(&self.read_max.to_ne_bytes());
-        raw[offset_of!(RawConsoleLog, write_logfile)] = u8::from(self.write_logfile);
+        raw[offset_of!(RawConsoleLog, write_logfile)] = u8::from(self.keep);
         out.extend_from_slice(&raw);
     }
 }

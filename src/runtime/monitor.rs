@@ -200,7 +200,7 @@ impl Terminals for Hands<'_> {
     }
 
     fn console_log(&mut self, what: ConsoleLog) -> Result<Vec<u8>, i32> {
-        self.0.console_log(what.read, what.clear, what.read_max)
+        self.0.console_log(what.read, what.clear, what.read_max, what.keep)
     }
 }
 

@@ -201,11 +201,17 @@ impl Terminals {
     ///
     /// # Errors
     /// EFAULT without a buffer, ENODATA when it is empty.
-    pub fn console_log(&mut self, read: bool, clear: bool, max: u64) -> Result<Vec<u8>, i32> {
+    pub fn console_log(
+        &mut self,
+        read: bool,
+        clear: bool,
+        max: u64,
+        keep: bool,
+    ) -> Result<Vec<u8>, i32> {
         let console = self.console.as_mut().ok_or(errno::EFAULT)?;
         // What was printed just before belongs to it.
         console.pump_output();
-        console.record.take(read, clear, max)
+        console.record.take(read, clear, max, keep)
     }
 }
 

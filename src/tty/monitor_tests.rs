@@ -65,10 +65,10 @@ fn output_is_recorded_without_a_peer() {
     let end = Instant::now() + Duration::from_secs(5);
     let mut all = Vec::new();
     while all.len() < 11 && Instant::now() < end {
-        all.extend(t.console_log(true, false, 0).unwrap_or_default());
+        all.extend(t.console_log(true, false, 0, false).unwrap_or_default());
     }
     assert_eq!(all, b"hello world");
-    assert_eq!(t.console_log(true, false, 0), Err(errno::ENODATA));
+    assert_eq!(t.console_log(true, false, 0, false), Err(errno::ENODATA));
     write(&inside, b"!");
     // Let the line discipline hand it over, as the end of a container's processes does.
     crate::sys::event::sleep(Duration::from_millis(20));

@@ -60,9 +60,15 @@ impl Record {
         }
     }
 
-    /// CONSOLE_LOG as LXC's monitor does it: reading takes the bytes out. EFAULT without a
-    /// buffer, ENODATA when there is nothing to read.
-    pub(super) fn take(&mut self, read: bool, clear: bool, max: u64) -> Result<Vec<u8>, i32> {
+    /// CONSOLE_LOG as LXC's monitor does it: reading takes the bytes out, unless `keep`. EFAULT
+    /// without a buffer, ENODATA when there is nothing to read.
+    pub(super) fn take(
+        &mut self,
+        read: bool,
+        clear: bool,
+        max: u64,
+        keep: bool,
+    ) -> Result<Vec<u8>, i32> {
         let ring = self.ring.as_mut().ok_or(errno::EFAULT)?;
         if read && ring.bytes.is_empty() {
             return Err(errno::ENODATA);
@@ -71,7 +77,10 @@ impl Record {
         if max > 0 {
             len = usize::try_from(max).map_or(len, |max| len.min(max));
         }
-        let out = ring.bytes.drain(..len).collect();
+        let out = match keep {
+            true => ring.bytes.iter().take(len).copied().collect(),
+            false => ring.bytes.drain(..len).collect(),
+        };
         if clear {
             ring.bytes = VecDeque::new();
         }
@@ -158,16 +167,17 @@ mod tests {
     #[test]
     fn the_ring_keeps_the_newest() {
         let mut r = record(8);
-        assert_eq!(r.take(true, false, 0), Err(errno::ENODATA));
+        assert_eq!(r.take(true, false, 0, false), Err(errno::ENODATA));
         r.write(b"abcdef");
         r.write(b"ghij");
-        assert_eq!(r.take(true, false, 3).unwrap(), b"cde");
-        assert_eq!(r.take(true, false, 0).unwrap(), b"fghij");
+        assert_eq!(r.take(true, false, 0, true).unwrap(), b"cdefghij");
+        assert_eq!(r.take(true, false, 3, false).unwrap(), b"cde");
+        assert_eq!(r.take(true, false, 0, false).unwrap(), b"fghij");
         r.write(b"0123456789abc");
-        assert_eq!(r.take(true, true, 1).unwrap(), b"5");
-        assert_eq!(r.take(true, false, 0), Err(errno::ENODATA));
-        assert_eq!(r.take(false, true, 0), Ok(Vec::new()));
-        assert_eq!(Record::default().take(true, false, 0), Err(errno::EFAULT));
+        assert_eq!(r.take(true, true, 1, false).unwrap(), b"5");
+        assert_eq!(r.take(true, false, 0, false), Err(errno::ENODATA));
+        assert_eq!(r.take(false, true, 0, false), Ok(Vec::new()));
+        assert_eq!(Record::default().take(true, false, 0, false), Err(errno::EFAULT));
     }
 
     #[test]

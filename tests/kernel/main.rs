@@ -22,6 +22,7 @@ mod firewalls;
 mod hostile;
 mod interrupted;
 mod lifecycle;
+mod logs;
 mod lxcnet;
 mod machine;
 mod namespaces;

@@ -102,7 +102,7 @@ fn ask_all(path: &Path, name: &str) -> String {
     for (read, clear, read_max) in
         [(true, false, 0), (true, false, 4), (false, true, 0), (true, false, 0)]
     {
-        let what = ConsoleLog { read, clear, read_max, write_logfile: false };
+        let what = ConsoleLog { read, clear, read_max, keep: false };
         said(out, &format!("CONSOLE_LOG {what:?}"), client.console_log(what), |bytes| {
             shown(String::from_utf8_lossy(&bytes))
         });
