@@ -26,8 +26,8 @@ fn the_buffer_is_read_and_stays() {
     let lines = logs(&["--lines", "2"]).ok().replace('\r', "");
     assert_eq!(lines, "two\nthree\n");
     let mut command = m.lxc_command("logs", &["-n", &c, "-f", "--lines", "1"]);
-    let child = command.stdout(Stdio::piped()).spawn().unwrap();
-    let mut text = std::io::BufReader::new(child.stdout.unwrap());
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut text = std::io::BufReader::new(child.stdout.take().unwrap());
     let mut line = || {
         let mut line = String::new();
         std::io::BufRead::read_line(&mut text, &mut line).unwrap();
@@ -40,6 +40,7 @@ fn the_buffer_is_read_and_stays() {
     assert_eq!(logs(&[]).ok(), "");
     m.lxc("stop", &["-n", &c, "-k"]).ok();
     assert_eq!(line(), "", "the end of the monitor is the end");
+    assert!(child.wait().unwrap().success());
     for wrong in [&["--lines", "x"][..], &["extra"], &["--clear"]] {
         logs(wrong).fails(1);
     }

@@ -40,7 +40,7 @@ mod soak;
 mod storage;
 mod stuck;
 mod systemd;
-mod usernic;
 mod transfer;
+mod usernic;
 mod walks;
 mod watching;
