@@ -341,7 +341,7 @@ install: build generator
 	install -m 0644 $(OUT)/generated/fish/* $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
 	$(call install_boot,lxc-containers,0755,$(LIBEXECDIR)/lxc/lxc-containers)
 	[ -e $(DESTDIR)$(LIBEXECDIR)/lxc/lxc-monitord ] && [ ! -h $(DESTDIR)$(LIBEXECDIR)/lxc/lxc-monitord ] || \
-		ln -sf $(BINDIR)/lxcbox $(DESTDIR)$(LIBEXECDIR)/lxc/lxc-monitord
+		ln -srf $(DESTDIR)$(BINDIR)/lxcbox $(DESTDIR)$(LIBEXECDIR)/lxc/lxc-monitord
 	$(if $(UNITDIR),$(foreach unit,lxc.service lxc@.service lxc-net.service lxc-monitord.service,\
 		$(call install_boot,$(unit),0644,$(UNITDIR)/$(unit));))
 	$(if $(USERUNITDIR),$(call install_boot,lxc-user.service,0644,$(USERUNITDIR)/lxc.service))
