@@ -84,7 +84,7 @@ fn whatever_fails_nothing_is_left() {
         (&["-t", "../../bin/true"], "not found"),
         (&["-t", "none", "-f", "/no/such/file"], "/no/such/file"),
         (&["-t", "none", "-B", "cloud"], "\"cloud\" is not a valid backing storage type"),
-        (&["-t", "none", "-B", "zfs"], "\"zfs\" is not built yet"),
+        (&["-t", "none", "-B", "nbd"], "cannot have a root file system of type nbd"),
         (&["-t", "none", "--dir", "relative"], "--dir should use absolute path"),
         (&["-t", "none", "--fssize", "1G"], "--fssize is only valid with"),
     ] {
