@@ -10,7 +10,7 @@ SUDO ?= $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 BUILD_PACKAGES = gcc libc6-dev
 DEMO_PACKAGES  = iproute2 util-linux
 TEST_PACKAGES  = iproute2 util-linux strace busybox-static dnsmasq-base debootstrap procps libcap2-bin \
-                 iputils-ping lxc lxc-templates zsh fish bash nftables iptables \
+                 iputils-ping lxc lxc-templates zsh fish bash groff mandoc nftables iptables \
                  btrfs-progs e2fsprogs rsync python3-lxc libfuse3-3 uidmap
 # Laid over the machine for single tests and not installed: what a firewall's package installs is on.
 DEBS = ufw firewalld dbus openvswitch-switch
@@ -91,7 +91,7 @@ all: build
 
 help:
 	@echo 'make demo     a container is created, started, entered, listed, stopped, destroyed'
-	@echo 'make test     format, lints, unit, command line, kernel, other kernel, comparison, C libraries'
+	@echo 'make test     format, lints, unit, command line, kernel, other kernel, comparison, C libraries, size'
 	@echo 'make build    the static binary: $(BINARY)'
 	@echo 'make install  PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)'
 	@echo 'make check    what needs no root: format, lints, documentation, unit and command line'
@@ -139,7 +139,7 @@ build: packages-build
 demo: packages-demo build
 	$(SUDO) tests/demo.sh $(BINARY)
 
-test: packages-build packages-test check kernel vm compat glibc
+test: packages-build packages-test check kernel vm compat glibc size
 
 check: packages-build
 	$(CARGO) fmt --check

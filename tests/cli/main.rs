@@ -7,6 +7,7 @@
 mod autostart;
 mod checkconfig;
 mod examples;
+mod generated;
 mod harness;
 mod help;
 mod layers;

@@ -36,7 +36,7 @@ fn values(option: &Opt) -> Values {
             let ours = crate::container::template::EMBEDDED.join(" ");
             Values::Words(ours + " none debian download local oci")
         }
-        ("STORE", _) => Values::Words("dir none best".into()),
+        ("STORE", _) => Values::Words("dir none best btrfs loop lvm overlay".into()),
         _ => Values::Free,
     }
 }
@@ -72,10 +72,12 @@ pub(super) fn bash() -> Vec<File> {
          \tlocal path= i\n\
          \tfor ((i = 1; i < COMP_CWORD; i++)); do\n\
          \t\tcase ${COMP_WORDS[i]} in\n\
-         \t\t-P | --lxcpath) path=${COMP_WORDS[i + 1]} ;;\n\
+         \t\t-P | --lxcpath)\n\
+         \t\t\tpath=${COMP_WORDS[i + 1]}\n\
+         \t\t\t[[ $path == = ]] && path=${COMP_WORDS[i + 2]}\n\
+         \t\t\t;;\n\
          \t\tesac\n\
          \tdone\n\
-         \t[[ $path == = ]] && path=\n\
          \tlxc-ls -q -1 ${path:+-P \"$path\"} \"$@\" 2>/dev/null ||\n\
          \t\tlxcbox ls -q -1 ${path:+-P \"$path\"} \"$@\" 2>/dev/null\n\
          }\n\n",
@@ -152,8 +154,12 @@ pub(super) fn zsh() -> Vec<File> {
         "#compdef lxcbox {}\n\
          # zsh completion for lxcbox and its tools. Generated; see lxcbox --generate.\n\n\
          _lxcbox_names() {{\n\
-         \tlocal -a names\n\
-         \tnames=(${{(f)\"$(lxc-ls -q -1 \"$@\" 2>/dev/null || lxcbox ls -q -1 \"$@\" 2>/dev/null)\"}})\n\
+         \tlocal -a names where\n\
+         \tlocal at=${{words[(i)(-P|--lxcpath)]}} long=${{words[(r)--lxcpath=*]}}\n\
+         \t((at < CURRENT)) && where=(-P ${{words[at+1]}})\n\
+         \t[[ -n $long ]] && where=(-P ${{long#*=}})\n\
+         \tnames=(${{(f)\"$(lxc-ls -q -1 $where \"$@\" 2>/dev/null ||\n\
+         \t\tlxcbox ls -q -1 $where \"$@\" 2>/dev/null)\"}})\n\
          \tcompadd -a names\n\
          }}\n\n\
          _lxcbox_keys() {{\n\tcompadd {}\n}}\n\n\
@@ -223,6 +229,23 @@ fn zsh_option(option: &Opt, tool: &str) -> String {
     each.collect::<Vec<_>>().join(" ")
 }
 
+/// The names of containers in the directory that the words before say.
+const FISH_NAMES: &str = "\
+function __lxcbox_names
+    set -l words (commandline -opc)
+    set -l where
+    for at in (seq (count $words))
+        switch $words[$at]
+            case -P --lxcpath
+                set where -P $words[(math $at + 1)]
+            case '--lxcpath=*'
+                set where -P (string replace -- --lxcpath= '' $words[$at])
+        end
+    end
+    lxc-ls -q -1 $where $argv 2>/dev/null
+end
+";
+
 /// One file for each name: fish looks for that.
 pub(super) fn fish() -> Vec<File> {
     let mut files: Vec<File> = tools().iter().map(fish_tool).collect();
@@ -249,7 +272,8 @@ fn fish_quote(text: &str) -> String {
 
 fn fish_tool(tool: &Tool) -> File {
     let mut text = String::from("# Generated; see lxcbox --generate.\n");
-    let names = format!("'(lxc-ls -q -1 {} 2>/dev/null)'", which(tool.name));
+    text.push_str(FISH_NAMES);
+    let names = format!("'(__lxcbox_names {})'", which(tool.name));
     if tool.named {
         let _ = writeln!(text, "complete -c {} -n __fish_is_first_arg -f -a {names}", tool.name);
     }

@@ -4,7 +4,90 @@ use super::{File, Opt, Tool, tools};
 use crate::config::keys;
 use crate::config::path::SYSTEM_KEYS;
 use crate::ui::command::Takes;
+use crate::util::time::Utc;
 use std::fmt::Write as _;
+
+/// What the declarations do not say: for each page its sections. `= NAME` begins a page, a line of
+/// capitals a section, `$ ` a command, two blanks a line that stays as it is, and `WORD | text` an
+/// entry of a list; what stands between backquotes is bold.
+const MANUAL: &str = concat!("\n", include_str!("../../../docs/manual.txt"));
+
+/// The section of that heading in the manual of `page`; empty if there is none.
+fn section(page: &str, heading: &str) -> String {
+    let mut pages = MANUAL.split("\n= ").skip(1);
+    let lines = pages.find_map(|text| text.strip_prefix(page)?.strip_prefix('\n')).unwrap_or("");
+    let is_heading = |line: &str| {
+        !line.is_empty()
+            && !line.starts_with(' ')
+            && line.bytes().all(|b| b.is_ascii_uppercase() || b == b' ')
+    };
+    let after = lines.lines().skip_while(|line| *line != heading).skip(1);
+    let own: Vec<&str> = after.take_while(|line| !is_heading(line)).collect();
+    own.join("\n").trim_end().to_owned()
+}
+
+/// Heading and text, if there is one.
+fn add(out: &mut String, heading: &str, text: &str) {
+    if text.trim().is_empty() {
+        return;
+    }
+    let _ = writeln!(out, ".SH {heading}");
+    let (mut list, mut first) = (false, true);
+    let mut lines = text.trim_matches('\n').lines().peekable();
+    while let Some(line) = lines.next() {
+        let shown = |line: &str| line.starts_with("  ") || line.starts_with("$ ");
+        if shown(line) {
+            out.push_str(if first { ".RS 4\n.nf\n" } else { ".RS 4\n.sp\n.nf\n" });
+            let mut next = Some(line);
+            while let Some(line) = next {
+                let line = line.strip_prefix("  ").unwrap_or(line);
+                out.push_str(&literal(line));
+                out.push('\n');
+                next = lines.next_if(|line| shown(line));
+            }
+            out.push_str(".fi\n.RE\n");
+        } else if line.is_empty() {
+            if lines.peek().is_some_and(|next| !shown(next)) {
+                out.push_str(".PP\n");
+            }
+        } else if let Some((term, rest)) = line.split_once(" | ").filter(|(t, _)| !t.contains('`'))
+        {
+            let _ = write!(out, ".TP\n\\fI{}\\fR\n{}\n", literal(term), inline(rest));
+            list = true;
+        } else {
+            if list {
+                out.push_str(".PP\n");
+                list = false;
+            }
+            out.push_str(&inline(line));
+            out.push('\n');
+        }
+        first = false;
+    }
+}
+
+/// A line with its backquotes as bold words, and names of pages too.
+fn inline(line: &str) -> String {
+    let mut out = String::new();
+    for (at, part) in line.split('`').enumerate() {
+        let text = literal(part);
+        if at % 2 == 1 {
+            let _ = write!(out, "\\fB{text}\\fR");
+        } else {
+            out.push_str(&text);
+        }
+    }
+    out
+}
+
+/// `name(1), other(5)` with the names in bold.
+fn pages_named(text: &str) -> String {
+    let each = text.split(", ").map(|page| {
+        let (name, section) = page.split_once('(').unwrap_or((page, ""));
+        format!("\\%\\fB{}\\fR({section}", literal(name))
+    });
+    each.collect::<Vec<_>>().join(",\n")
+}
 
 pub(super) fn pages() -> Vec<File> {
     let tools = tools();
@@ -12,7 +95,25 @@ pub(super) fn pages() -> Vec<File> {
     files.push(binary_page(&tools));
     files.push(container_conf());
     files.push(system_conf());
+    files.push(text_page("lxc.conf", "the configuration files of LXC"));
+    files.push(text_page("lxc-usernet", "which users may use which bridges"));
     files
+}
+
+/// A page of section 5 that is all in the manual.
+fn text_page(name: &str, about: &str) -> File {
+    let mut text = head(name, 5, about);
+    for heading in ["DESCRIPTION", "FILES", "EXAMPLES"] {
+        add(&mut text, heading, &section(name, heading));
+    }
+    see_also(&mut text, name, "lxcbox(1)");
+    File { name: format!("{name}.5"), text }
+}
+
+fn see_also(out: &mut String, page: &str, others: &str) {
+    let own = section(page, "SEE ALSO");
+    let all = if own.is_empty() { others.to_owned() } else { format!("{own}, {others}") };
+    let _ = write!(out, ".SH SEE ALSO\n{}\n", pages_named(&all));
 }
 
 /// Text that roff takes literally: no escapes, hyphens that can be copied, no control lines.
@@ -26,6 +127,10 @@ fn literal(text: &str) -> String {
             match c {
                 '\\' => out.push_str("\\e"),
                 '-' => out.push_str("\\-"),
+                '…' => out.push_str("..."),
+                c if !c.is_ascii() => {
+                    let _ = write!(out, "\\[u{:04X}]", u32::from(c));
+                }
                 c => out.push(c),
             }
         }
@@ -33,10 +138,20 @@ fn literal(text: &str) -> String {
     out
 }
 
+/// Of the build, or what SOURCE_DATE_EPOCH says.
+fn date() -> String {
+    let fixed = std::env::var("SOURCE_DATE_EPOCH").ok().and_then(|text| text.parse().ok());
+    let since = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let now = || since().ok().and_then(|since| i64::try_from(since.as_secs()).ok());
+    let day = Utc::from_unix(fixed.or_else(now).unwrap_or_default());
+    format!("{:04}-{:02}-{:02}", day.year, day.month, day.day)
+}
+
 fn head(name: &str, section: u8, about: &str) -> String {
     format!(
-        ".TH {} {section} \"\" \"lxcbox {}\" \"lxcbox\"\n.SH NAME\n{} \\- {}\n",
+        ".TH {} {section} {} \"lxcbox {}\" \"lxcbox\"\n.SH NAME\n{} \\- {}\n",
         literal(&name.to_uppercase()),
+        date(),
         crate::cli::VERSION,
         literal(name),
         literal(about)
@@ -64,19 +179,34 @@ fn option_lines(out: &mut String, options: &[&Opt]) {
 fn tool_page(tool: &Tool) -> File {
     let mut text = head(tool.name, 1, tool.about);
     let _ = write!(text, ".SH SYNOPSIS\n\\fB{}\\fR\n", literal(&tool.synopsis));
-    let (common, own): (Vec<_>, Vec<_>) = tool.options.iter().partition(|o| o.common);
-    for (heading, options) in [("OPTIONS", own), ("COMMON OPTIONS", common)] {
+    let own = |heading: &str| section(tool.name, heading);
+    let or = |text: String, other: &str| if text.is_empty() { other.to_owned() } else { text };
+    let mut description = or(own("DESCRIPTION"), &format!("`{}` {}.", tool.name, tool.about));
+    let (notes, status) = tool.notes.split_once("Exit status: ").unwrap_or((&tool.notes, ""));
+    if !notes.is_empty() {
+        description.extend(["\n\n", notes.trim()]);
+    }
+    add(&mut text, "DESCRIPTION", &description);
+    let (common, special): (Vec<_>, Vec<_>) = tool.options.iter().partition(|o| o.common);
+    for (heading, options) in [("OPTIONS", special), ("COMMON OPTIONS", common)] {
         if !options.is_empty() {
             let _ = writeln!(text, ".SH {heading}");
             option_lines(&mut text, &options);
         }
     }
-    if !tool.notes.is_empty() {
-        let _ = write!(text, ".SH NOTES\n{}\n", literal(&tool.notes));
+    let status = or(own("EXIT STATUS"), status);
+    add(&mut text, "EXIT STATUS", &or(status, "0 for success, 1 for an error."));
+    add(&mut text, "ENVIRONMENT", &own("ENVIRONMENT"));
+    let mut files = own("FILES");
+    if tool.named {
+        files.push_str(
+            "\n/var/lib/lxc | LXCPATH for root; ~/.local/share/lxc for an ordinary user. \
+             lxc.conf(5) and -P name another.",
+        );
     }
-    text.push_str(
-        ".SH SEE ALSO\n\\fBlxcbox\\fR(1), \\fBlxc.container.conf\\fR(5), \\fBlxc.system.conf\\fR(5)\n",
-    );
+    add(&mut text, "FILES", &files);
+    add(&mut text, "EXAMPLES", &own("EXAMPLES"));
+    see_also(&mut text, tool.name, "lxcbox(1), lxc.container.conf(5), lxc.system.conf(5)");
     File { name: format!("{}.1", tool.name), text }
 }
 
@@ -92,6 +222,8 @@ fn binary_page(tools: &[Tool]) -> File {
     for tool in tools {
         let _ = write!(text, ".TP\n\\fB{}\\fR(1)\n{}\n", literal(tool.name), literal(tool.about));
     }
+    add(&mut text, "EXIT STATUS", "That of the tool; 0 or 1 for what is no tool.");
+    text.push_str(".SH SEE ALSO\n\\fBlxc.conf\\fR(5)\n");
     File { name: "lxcbox.1".into(), text }
 }
 
@@ -113,6 +245,7 @@ fn container_conf() -> File {
         }
         let _ = write!(text, "\n.br\nExample: {}\n", literal(&key.example));
     }
+    see_also(&mut text, "lxc.container.conf", "lxcbox(1)");
     File { name: "lxc.container.conf.5".into(), text }
 }
 
@@ -127,6 +260,7 @@ fn system_conf() -> File {
         let doc = literal(&sentence_case(row.doc));
         let _ = write!(text, ".TP\n\\fB{}\\fR\n{doc}.\n", literal(row.name));
     }
+    see_also(&mut text, "lxc.system.conf", "lxcbox(1)");
     File { name: "lxc.system.conf.5".into(), text }
 }
 
