@@ -10,12 +10,13 @@ fn generate(dir: &Dir, what: &str) -> PathBuf {
     path
 }
 
+#[allow(clippy::print_stdout, reason = "a test that is skipped says so")]
 /// What a program of the host answers; `None`, which is said, where it is not installed.
 fn host(command: &mut Command) -> Option<Output> {
     match command.output() {
         Ok(output) => Some(output),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-            println!("skipped: {} is not installed", command.get_program().display());
+            println!("skipped: {:?} is not installed", command.get_program());
             None
         }
         Err(e) => panic!("{e}"),
