@@ -18,8 +18,8 @@ pub const APPLET: Applet = Applet {
 
 fn command() -> Command {
     shared(Command::new(APPLET.name).arg(rest("OBJECT [VALUE]")).after_help(
-        "OBJECT is a file of its cgroup as memory.max, or as the other cgroup version calls it. \
-         devices.allow and devices.deny take `TYPE MAJOR:MINOR ACCESS` or a device's path. \
+        "OBJECT is a file of its cgroup as memory.max, or as the other cgroup version calls it.\n\
+         devices.allow and devices.deny take `TYPE MAJOR:MINOR ACCESS` or a device's path.\n\
          What is set holds until the container stops.",
     ))
 }

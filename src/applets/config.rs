@@ -28,10 +28,10 @@ fn command() -> Command {
         .arg(flag("live", "live").help("with a verb: in the running container, too"))
         .arg(rest("KEY | get [KEY] | set KEY VALUE... | add KEY VALUE | unset KEY"))
         .after_help(
-            "get, set, add and unset are about the container of -n. set replaces all values of a \
-             list, add appends. With --live the running container takes the value at once (cgroup \
-             limits, lxc.prlimit, lxc.sysctl, lxc.proc, lxc.uts.name, hwaddr, mtu, flags and \
-             addresses of its interfaces); a key that needs a restart is refused. A reboot from \
+            "get, set, add and unset are about the container of -n. set replaces all values of a\n\
+             list, add appends. With --live the running container takes the value at once (cgroup\n\
+             limits, lxc.prlimit, lxc.sysctl, lxc.proc, lxc.uts.name, hwaddr, mtu, flags and\n\
+             addresses of its interfaces); a key that needs a restart is refused. A reboot from\n\
              inside goes back to what it was started with.",
         )
 }
@@ -115,6 +115,10 @@ fn host(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
         _ => {
             out::line("Usage: lxc-config -l: list all available configuration items")?;
             out::line("       lxc-config item: print configuration item")?;
+            if matches.get_flag("help") {
+                out::line("       lxc-config get -n NAME [--live] [KEY]: print a container's")?;
+                out::line("       lxc-config set|add|unset -n NAME [--live] KEY [VALUE]...: change it")?;
+            }
             return Ok(ExitCode::SUCCESS);
         }
     };

@@ -19,9 +19,9 @@ pub const APPLET: Applet = Applet {
 
 fn command() -> Command {
     shared(Command::new(APPLET.name).arg(rest("add|del DEVICE [OTHER]")).after_help(
-        "DEVICE is a node as /dev/fuse or a network interface. OTHER is its name in the container \
-         or, for an interface that comes back, on the host. A node is allowed in the cgroup too. \
-         When the container stops, hardware comes back to the host; interfaces that were made, as \
+        "DEVICE is a node as /dev/fuse or a network interface. OTHER is its name in the container\n\
+         or, for an interface that comes back, on the host. A node is allowed in the cgroup too.\n\
+         When the container stops, hardware comes back to the host; interfaces that were made, as\n\
          a veth, are gone.",
     ))
 }

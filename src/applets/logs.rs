@@ -27,9 +27,9 @@ fn command() -> Command {
             .arg(flag("log", "log").help("the container's log alone"))
             .arg(flag("clear", "clear").help("empty the console's buffer instead"))
             .after_help(
-                "The console is read from lxc.console.logfile and its rotated file, else from the \
-                 buffer that lxc.console.buffer.size gives a running container; the log is \
-                 lxc.log.file or the file of lxc-start -l. -f follows one of both, the console if \
+                "The console is read from lxc.console.logfile and its rotated file, else from the\n\
+                 buffer that lxc.console.buffer.size gives a running container; the log is\n\
+                 lxc.log.file or the file of lxc-start -l. -f follows one of both, the console if\n\
                  there is one.",
             ),
     )

@@ -23,7 +23,7 @@ pub const APPLET: Applet = Applet {
 fn command() -> Command {
     let archive = "the container's owners, set-id bits, device nodes, pipes and attributes, too";
     shared(flags(Command::new(APPLET.name), archive).arg(rest("SOURCE... TARGET")).after_help(
-        "TARGET - is standard output. Several go into the directory TARGET. What is made belongs to \
+        "TARGET - is standard output. Several go into the directory TARGET. What is made belongs to\n\
          root and has no set-id bits, unless -a is given: only for containers that you trust.",
     ))
 }

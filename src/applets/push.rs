@@ -35,7 +35,7 @@ fn command() -> Command {
     shared(
         flags(command, "device nodes, pipes and all attributes, too").arg(rest("SOURCE... TARGET"))
             .after_help(
-                "SOURCE - is standard input. Several go into the directory TARGET. A file that is \
+                "SOURCE - is standard input. Several go into the directory TARGET. A file that is\n\
                  there is replaced when the new one is complete; a link, too.",
             ),
     )

@@ -117,8 +117,10 @@ fn lxc_config_speaks_on_standard_output() {
     let dir = Dir::new();
     let usage = "Usage: lxc-config -l: list all available configuration items\n       \
                  lxc-config item: print configuration item\n";
-    for args in [&["lxc-config"][..], &["lxc-config", "-h"], &["lxc-config", "--help"]] {
-        dir.run(args).ends(0).silent().prints(usage);
+    dir.run(&["lxc-config"]).ends(0).silent().prints(usage);
+    for help in ["-h", "--help"] {
+        let text = dir.run(&["lxc-config", help]).ends(0).stdout;
+        assert!(text.starts_with(usage) && text.contains("set|add|unset -n NAME"), "{text}");
     }
     dir.run(&["lxc-config", "-l"]).ends(0).silent().prints(
         "lxc.default_config\nlxc.lxcpath\nlxc.bdev.lvm.vg\nlxc.bdev.lvm.thin_pool\n\

@@ -457,6 +457,13 @@ pub const DIFFERENCES: &[Expected] = &[
         "only keys are rewritten, not words in prose; and lxc.limit.NAME and the addresses of a \
          numbered network too, which LXC's script forgets",
     ),
+    row(
+        "live-config",
+        "* lxc-config -h => stdout | * lxc-config --help => stdout",
+        "*set|add|unset*",
+        "*",
+        "what lxc-config does with a container is in its help",
+    ),
     row("update-config", "* -c old extra => *", "*", "*", "a word too many is an error"),
     row(
         "tools-watch",
