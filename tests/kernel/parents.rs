@@ -104,6 +104,9 @@ fn a_vlan_in_use_is_told_with_its_line() {
     let said = m.lxc("start", &["-n", &second]).fails(1);
     assert!(said.contains("VLAN 10 of \"trunk\" is in use"), "{said}");
     m.lxc("stop", &["-n", &c, "-k"]).ok();
+    m.start(&second);
+    // Only the kernel can remove that of a killed monitor, in its own time.
+    m.sh(&format!("kill -9 {}", m.monitor_pid(&second).expect("a monitor"))).ok();
     eventually(10, "the VLAN to be free", || {
         (m.lxc("start", &["-n", &second]).status == 0).then_some(())
     });
