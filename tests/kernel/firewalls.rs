@@ -98,6 +98,15 @@ const BUS: &str = "<busconfig><type>system</type>\
     <allow user=\"*\"/><allow own=\"*\"/><allow send_destination=\"*\"/>\
     <allow receive_sender=\"*\"/></policy></busconfig>";
 
+/// Ends firewalld and its bus, also when the test fails.
+struct Running<'a>(&'a Machine);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        let _ = self.0.sh("for f in firewalld bus; do kill $(cat /run/$f.pid); done");
+    }
+}
+
 /// With a bus of its own that starts nothing else.
 #[test]
 fn the_real_firewalld() {
@@ -111,6 +120,7 @@ fn the_real_firewalld() {
         m.dir.display()
     ))
     .ok();
+    let _running = Running(&m);
     eventually(15, "firewalld", || (m.sh("firewall-cmd --state").status == 0).then_some(()));
     beside(
         &m,
@@ -118,7 +128,6 @@ fn the_real_firewalld() {
     );
     let zones = m.sh("firewall-cmd --get-active-zones").ok();
     assert!(zones.contains("trusted") && zones.contains("lxcbr0"), "{zones}");
-    m.sh("for f in firewalld bus; do kill $(cat /run/$f.pid); done").ok();
 }
 
 /// Docker up to version 27, and since 28.

@@ -188,9 +188,13 @@ fn own_cgroups(m: &Machine) -> Vec<std::path::PathBuf> {
 #[test]
 fn an_ordinary_users_container_is_on_the_bridge() {
     let m = Users::new();
-    m.sh("dnsmasq --conf-file=/dev/null --port=0 --interface=br0 --bind-interfaces \
-          --dhcp-range=10.9.0.50,10.9.0.99 --pid-file=/run/d.pid --dhcp-leasefile=/run/leases")
-        .ok();
+    // It ends by itself if the test fails.
+    m.sh(
+        "(timeout 120 dnsmasq -k --conf-file=/dev/null --port=0 --interface=br0 --bind-interfaces \
+          --dhcp-range=10.9.0.50,10.9.0.99 --pid-file=/run/d.pid --dhcp-leasefile=/run/leases &) \
+          </dev/null >/dev/null 2>&1",
+    )
+    .ok();
     let veth = "lxc.net.0.type = veth\nlxc.net.0.link = br0\nlxc.net.0.flags = up\n";
     let fixed = format!(
         "{veth}lxc.net.0.hwaddr = 02:00:00:00:00:07\nlxc.net.0.mtu = 1400\n\
