@@ -169,6 +169,9 @@ pub struct Created {
 /// Whatever fails: nothing is left of it then, except what was there before.
 pub fn create(request: &Request<'_>) -> Result<Created, CreateError> {
     let container = request.container;
+    if let [kind] = request.store.kinds.as_slice() {
+        storage::need(*kind)?;
+    }
     dirs::make_all(container.lxcpath(), 0o755)
         .map_err(|e| CreateError::Lxcpath(container.lxcpath().to_owned(), e))?;
     let lock = Lock::acquire(container, Wait::No)?;

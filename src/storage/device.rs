@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 /// LXC's group of volumes.
 const DEFAULT_GROUP: &str = "lxc";
-const MAKE: (&str, &str) = ("lvcreate", "lvm2");
+pub(super) const MAKE: (&str, &str) = ("lvcreate", "lvm2");
 const REMOVE: (&str, &str) = ("lvremove", "lvm2");
 const ASK: (&str, &str) = ("lvs", "lvm2");
 

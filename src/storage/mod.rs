@@ -179,6 +179,15 @@ pub fn fresh(kind: Kind, container: &Path, made: &Made) -> Result<Box<dyn Backen
     })
 }
 
+/// Fails if a program that makes volumes of the type is missing.
+pub fn need(kind: Kind) -> Result<(), StorageError> {
+    match kind {
+        Kind::Lvm => tool::need(device::MAKE).map(drop),
+        Kind::Zfs => tool::need(zfs::TOOL).map(drop),
+        _ => Ok(()),
+    }
+}
+
 /// What a new volume is called.
 fn volume_name<'a>(container: &'a Path, made: &'a Made) -> &'a str {
     let name = container.file_name().and_then(|name| name.to_str());

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 /// LXC's parent of all datasets.
 const DEFAULT_ROOT: &str = "lxc";
-const TOOL: (&str, &str) = ("zfs", "zfsutils-linux");
+pub(super) const TOOL: (&str, &str) = ("zfs", "zfsutils-linux");
 /// Clones that a dataset may have.
 const MAX_CLONES: usize = 1000;
 

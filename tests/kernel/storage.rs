@@ -280,4 +280,6 @@ fn what_cannot_be_mounted_is_told_before_anything_is_made() {
     };
     missing("nbd", "type nbd");
     missing("rbd", "type rbd");
+    missing("zfs", "zfsutils-linux");
+    missing("lvm", "lvm2");
 }
