@@ -243,12 +243,13 @@ test-vm: packages-cross packages-vm
 		tests/vm/suite $(CROSS_DIR)/debug '$(VM_ARM64)' --arch arm64 --file tests/demo.sh=/demo.sh
 
 # Packages, by dpkg-deb alone. Templates and configurations have a directory of their own there:
-# /usr/share/lxc may be filled by Debian's liblxc-common and lxc-templates, which go well with ours.
+# /usr/share/lxc and /usr/libexec/lxc may be filled by Debian's liblxc-common and lxc-templates, which go
+# well with ours.
 VERSION    := $(shell sed -n 's/^version = "\(.*\)"$$/\1/p' Cargo.toml)
 DEB_NATIVE := $(shell dpkg --print-architecture 2>/dev/null)
 DEB_ARCHS  ?= $(sort $(DEB_NATIVE) arm64)
 DEB_OUT     = $(abspath $(OUT))/deb
-DEB_PLACES  = PREFIX=/usr SYSCONFDIR=/etc DATADIR=/usr/share/lxcbox LIBEXECDIR=/usr/libexec \
+DEB_PLACES  = PREFIX=/usr SYSCONFDIR=/etc DATADIR=/usr/share/lxcbox LIBEXECDIR=/usr/libexec/lxcbox \
 	UNITDIR=/lib/systemd/system USERUNITDIR=/usr/lib/systemd/user INITDIR=/etc/init.d INIT=sysvinit
 
 packages-deb:

@@ -1,6 +1,6 @@
 #!/bin/sh
 # deb.sh PACKAGE.deb [LINTIAN-ONLY]: lintian's opinion of the package, then its life in a fresh
-# Debian: installed over LXC's configuration, used, upgraded, removed, purged. The Debian is a
+# Debian: installed, used, upgraded, removed, purged, and put in the place of Debian's lxc. The Debian is a
 # directory of debootstrap's with a mount and network namespace of its own; root is needed.
 set -eu
 package=$(realpath "$1")
@@ -79,4 +79,19 @@ inside dpkg -i /root/lxcbox.deb >/dev/null
 inside lxc-destroy -n deb
 inside dpkg -P lxcbox >/dev/null
 [ ! -e "$root/var/lib/lxc" ] || fail "a purge left /var/lib/lxc"
+say "over Debian's lxc, one of whose containers runs"
+nsenter -t "$PPID" -n chroot "$root" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root \
+	DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends lxc \
+	>"$work/log" 2>&1 || { tail "$work/log" >&2; fail "apt-get install lxc"; }
+inside lxc-create -n deb -t busybox -f /root/deb.conf >/dev/null
+inside lxc-start -n deb
+inside dpkg -i /root/lxcbox.deb >/dev/null
+inside dpkg -s lxc 2>/dev/null | grep -q '^Status: install ok' && fail "Debian's lxc is still there"
+[ "$(inside readlink /usr/bin/lxc-start)" = lxcbox ] || fail "lxc-start is not ours"
+[ "$(inside lxc-attach -n deb -- hostname)" = deb ] || fail "Debian's container does not answer"
+inside lxc-stop -n deb -k
+inside lxc-start -n deb
+inside lxc-stop -n deb -k
+inside lxc-destroy -n deb
+inside dpkg -P lxcbox >/dev/null
 say "done"

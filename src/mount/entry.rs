@@ -227,7 +227,7 @@ pub fn ask_idmaps(plan: &MountPlan) -> Result<(), MountError> {
     // FALLBACK(<5.12): there is none.
     match all_mapped(plan).into_iter().find(|mapped| !mapped.optional) {
         Some(Mapped { what, origin, .. })
-            if probe::call("mount_setattr") == Some(errno::ENOSYS) =>
+            if ["mount_setattr", "open_tree"].map(probe::call).contains(&Some(errno::ENOSYS)) =>
         {
             let source = SysError::new("mount_setattr", "", errno::ENOSYS);
             Err(MountError::IdMap { what, origin: origin.cloned(), source })

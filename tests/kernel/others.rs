@@ -120,6 +120,9 @@ fn lxcfs_is_mounted_by_its_hook() {
     let userns = "lxc.idmap = u 0 100000 65536\nlxc.idmap = g 0 100000 65536\n\
                   lxc.rootfs.options = idmap=container\n";
     for (short, lines) in [("lxcfs", ""), ("lxcfsuser", userns)] {
+        if lines == userns && m.cannot_map_mounts() {
+            break;
+        }
         let c = m.container(
             short,
             &format!(

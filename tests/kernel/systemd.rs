@@ -164,7 +164,7 @@ fn debian_in_a_user_namespace_does_the_same() {
          # Without it systemd mounts debugfs, which no user namespace may.\n\
          lxc.cap.drop = sys_rawio",
     );
-    if m.lacks("mount_setattr") {
+    if m.cannot_map_mounts() {
         // The plan knows: nothing has been made.
         let said = m.lxc("start", &["-n", &name, "--dry-run"]).fails(1);
         assert!(said.contains("planning the start: cannot map the ids of "), "{said}");
