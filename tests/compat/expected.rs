@@ -30,7 +30,7 @@ pub const DIFFERENCES: &[Expected] = &[
     // Network.
     row(
         "*",
-        "machine veth",
+        "host machine veth *",
         "*bridge_slave addrgenmode none*",
         "*bridge_slave addrgenmode eui64*",
         "a port of a bridge needs no IPv6 address of its own, at which the host would be reachable \
