@@ -4,6 +4,10 @@
 //!
 //! [`HostId`] and [`NsId`] keep the two sides apart. Start reading at [`IdMap::from_config`].
 
+mod mapped;
+
+pub use self::mapped::{Mapped, with_rights_over};
+
 use crate::config::{Config, Explain, IdKind, Origin};
 use crate::sys::error::SysError;
 use crate::sys::process::{Pid, Wait};
@@ -110,6 +114,9 @@ pub enum IdMapError {
         #[source]
         source: SysError,
     },
+    /// No number is left for the caller.
+    #[error("every container id is in use, none is left for the caller's own")]
+    NoneFree,
     /// newuidmap or newgidmap is not installed.
     #[error("{program} is not installed, and only it may map ids for an ordinary user")]
     NoProgram {

@@ -4,13 +4,13 @@
 use super::Container;
 use super::destroy::{self, DestroyError};
 use super::lock::{Lock, LockError, Partial, partial};
-use super::template::{Interrupts, Mapped, Run, Template, TemplateError, run};
+use super::template::{Interrupts, Run, Template, TemplateError, run};
 use crate::config::document::{self, Loaded};
 use crate::config::embedded::default_conf;
 use crate::config::keys::Options;
 use crate::config::path::SystemKey;
-use crate::config::{Config, ConfigError, IdKind, IdMapEntry, Origin, Sourced};
-use crate::idmap::{IdMap, IdMapError, Writer, plan_writer, user_namespace};
+use crate::config::{Config, ConfigError, Origin};
+use crate::idmap::{IdMap, IdMapError, Mapped, with_rights_over};
 use crate::mount::{RootSource, open_source};
 use crate::storage::{self, Backend, Kind, Made, StorageError};
 use crate::sys::lock::{Wait, create_marker};
@@ -188,7 +188,7 @@ fn create_locked(request: &Request<'_>) -> Result<Created, CreateError> {
     clear_the_way(container)?;
     let mut loaded = load_base(request.config)?;
     let map = IdMap::from_config(&loaded.config)?;
-    let mut undo = Undo { created: Vec::new(), backend: None };
+    let mut undo = Undo { created: Vec::new(), backend: None, map: map.clone() };
     make_directory(container, map.as_ref(), &mut undo)?;
     let warnings = std::mem::take(&mut loaded.warnings);
 
@@ -269,10 +269,17 @@ fn make_directory(
 }
 
 pub(super) fn chown_to_root(path: &Path, map: Option<&IdMap>) -> Result<(), CreateError> {
-    if let (Some((Some(uid), Some(gid))), 0) = (map.map(IdMap::root), cred::euid()) {
-        dirs::chown(path, uid.0, gid.0).map_err(|e| made(path, e))?;
+    let Some(map) = map else { return Ok(()) };
+    match (map.root(), cred::euid()) {
+        ((Some(uid), Some(gid)), 0) => dirs::chown(path, uid.0, gid.0),
+        ((Some(_), _), user) if user != 0 => {
+            // The caller keeps it by its group.
+            let mapped = Mapped::with_caller(map)?;
+            mapped.run(&mut || dirs::chown(path, 0, mapped.caller.1))
+        }
+        _ => Ok(()),
     }
-    Ok(())
+    .map_err(|e| made(path, e))
 }
 
 /// The root file system, and its line in the config: where it is (or is to be mounted for the
@@ -330,6 +337,9 @@ fn make_rootfs(
                 continue;
             }
             Err(e) => return Err(e.into()),
+        }
+        if cred::euid() != 0 && matches!(source, RootSource::Dir(_)) {
+            chown_to_root(&path, map)?;
         }
         loaded.set("lxc.rootfs.path", &location, &Options::default())?;
         return match source {
@@ -396,41 +406,10 @@ fn run_template(
     Ok(run(&job, interrupts)?)
 }
 
-/// The container's map with the caller's own ids added at the first free numbers, so that the
-/// template can give files back to the caller (`--mapped-uid`), and a namespace that has it.
+/// A namespace for the template, in which it can give files back to the caller (`--mapped-uid`).
 pub(super) fn mapped(config: &Config) -> Result<Option<Mapped>, CreateError> {
-    let Some(map) = IdMap::from_config(config)? else { return Ok(None) };
-    let (euid, egid) = (cred::euid(), cred::egid());
-    let mut extended = Config { idmap: config.idmap.clone(), ..Config::default() };
-    let mut caller = |kind, host| -> Result<u32, CreateError> {
-        if let Some(id) = map.to_ns(kind, crate::idmap::HostId(host)) {
-            return Ok(id.0);
-        }
-        let free = first_free(&map, kind).ok_or(CreateError::NoFreeId)?;
-        let value = IdMapEntry { kind, ns: free, host, range: 1 };
-        extended.idmap.push(Sourced { value, origin: Origin::label("lxc-create") });
-        Ok(free)
-    };
-    let caller = (caller(IdKind::Uid, euid)?, caller(IdKind::Gid, egid)?);
-    let map = IdMap::from_config(&extended)?.ok_or(CreateError::NoFreeId)?;
-    let search = ["/usr/bin", "/bin", "/usr/local/bin", "/usr/sbin"].map(PathBuf::from);
-    let writer: Writer = plan_writer(&map, euid, egid, &search)?;
-    let namespace = user_namespace(&map, &writer)?;
-    Ok(Some(Mapped { map, namespace, caller }))
-}
-
-/// The lowest container id that nothing is mapped to.
-fn first_free(map: &IdMap, kind: IdKind) -> Option<u32> {
-    let mut free = 0u32;
-    let mut extents = map.extents(kind).to_vec();
-    extents.sort_by_key(|extent| extent.ns.0);
-    for extent in extents {
-        if free < extent.ns.0 {
-            break;
-        }
-        free = free.max(extent.ns.0.checked_add(extent.count)?);
-    }
-    Some(free)
+    let map = IdMap::from_config(config)?;
+    Ok(map.as_ref().map(Mapped::with_caller).transpose()?)
 }
 
 /// Reads what the template wrote, and puts the comments on top that LXC puts there.
@@ -482,6 +461,7 @@ pub(super) fn remove_marker(container: &Container, marker: OwnedFd) -> Result<()
 struct Undo {
     created: Vec<PathBuf>,
     backend: Option<Box<dyn Backend>>,
+    map: Option<IdMap>,
 }
 
 impl Undo {
@@ -497,13 +477,23 @@ impl Undo {
 
 impl Drop for Undo {
     fn drop(&mut self) {
-        if let Some(Err(e)) = self.backend.take().map(|backend| backend.destroy()) {
-            log::error!("undoing the creation: {}", sentence(&e));
+        if self.created.is_empty() && self.backend.is_none() {
+            return;
         }
-        for path in self.created.iter().rev() {
-            if let Err(e) = destroy::remove_tree(path) {
+        let (backend, created) = (self.backend.take(), std::mem::take(&mut self.created));
+        let undone = with_rights_over(self.map.as_ref(), &mut || {
+            if let Some(Err(e)) = backend.as_ref().map(|backend| backend.destroy()) {
                 log::error!("undoing the creation: {}", sentence(&e));
             }
+            for path in created.iter().rev() {
+                if let Err(e) = destroy::remove_tree(path) {
+                    log::error!("undoing the creation: {}", sentence(&e));
+                }
+            }
+            Ok(())
+        });
+        if let Err(e) = undone {
+            log::error!("undoing the creation: {e}");
         }
     }
 }
@@ -511,23 +501,6 @@ impl Drop for Undo {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn map(lines: &[(IdKind, u32, u32)]) -> IdMap {
-        let mut config = Config::default();
-        for &(kind, ns, range) in lines {
-            let value = IdMapEntry { kind, ns, host: ns + 100_000, range };
-            config.idmap.push(Sourced { value, origin: Origin::label("test") });
-        }
-        IdMap::from_config(&config).unwrap().unwrap()
-    }
-
-    #[test]
-    fn the_caller_gets_the_first_id_that_is_free() {
-        use IdKind::{Gid, Uid};
-        let map = map(&[(Uid, 0, 65536), (Gid, 10, 10), (Gid, 0, 5), (Gid, 5, 1)]);
-        assert_eq!(first_free(&map, Uid), Some(65536));
-        assert_eq!(first_free(&map, Gid), Some(6));
-    }
 
     #[test]
     fn the_header_is_comments_only() {

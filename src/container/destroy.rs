@@ -6,10 +6,12 @@ use crate::config::{Config, ConfigError, HookKind, Origin};
 use crate::control::client::ClientError;
 use crate::control::state::State;
 use crate::hook::{self, HookContext, HookError};
+use crate::idmap::{IdMap, with_rights_over};
 use crate::storage::{self, Backend, StorageError, dir::Dir};
 use crate::sys::lock::Wait;
-use crate::sys::{SysError, dirs, errno, fd, tree};
+use crate::sys::{SysError, cred, dirs, errno, fd, tree};
 use crate::util::blame::{Explain, boxed};
+use crate::util::sentence::sentence;
 use std::ffi::OsStr;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -186,7 +188,8 @@ pub(super) fn remove_partial(container: &Container) -> Result<(), DestroyError> 
     if let Some(volume) = volume.filter(|volume| volume.kind().is_volume()) {
         volume.destroy()?;
     }
-    remove_directory(container)
+    let config = container.load().ok().map(|loaded| loaded.config);
+    with_rights(container, config.as_ref(), &mut || remove_directory(container))
 }
 
 /// Destroys an ephemeral container whose init has ended; for its monitor.
@@ -265,10 +268,10 @@ fn remove(
         }
         depends::forget(container).map_err(DestroyError::Dependents)?;
         if let Some(rootfs) = rootfs {
-            rootfs.destroy()?;
+            with_rights(container, Some(config), &mut || Ok(rootfs.destroy()?))?;
         }
     }
-    remove_directory(container)
+    with_rights(container, config.as_ref(), &mut || remove_directory(container))
 }
 
 /// Removes the container's directory, and last of it what it is known by: who is killed meanwhile
@@ -288,6 +291,25 @@ pub(super) fn remove_directory(container: &Container) -> Result<(), DestroyError
         }
     }
     remove_tree(&dir)
+}
+
+/// Removes something of a container whose files are not the caller's own.
+fn with_rights(
+    container: &Container,
+    config: Option<&Config>,
+    work: &mut dyn FnMut() -> Result<(), DestroyError>,
+) -> Result<(), DestroyError> {
+    let map = config.and_then(|config| IdMap::from_config(config).ok().flatten());
+    if map.is_none() || cred::euid() == 0 {
+        return work();
+    }
+    let removed = with_rights_over(map.as_ref(), &mut || {
+        work().map_err(|e| {
+            log::error!("{}", sentence(&e));
+            SysError::new("unlink", "", e.errno().unwrap_or(errno::EIO))
+        })
+    });
+    removed.map_err(|e| DestroyError::Directory(container.dir(), e))
 }
 
 /// The storage to remove; `None` when there is none. A root file system that also holds this

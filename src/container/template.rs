@@ -4,7 +4,7 @@
 use super::Container;
 use crate::config::NsKind;
 use crate::config::path::DATADIR;
-use crate::idmap::IdMap;
+use crate::idmap::Mapped;
 use crate::sys::event::{Ready, SignalFd, poll, signal_bit};
 use crate::sys::ns::{setns, unshare};
 use crate::sys::process::{self, CStrings, Fork, Pid, Wait};
@@ -170,16 +170,6 @@ pub fn names() -> Vec<String> {
 
 fn not_found(name: &str) -> TemplateError {
     TemplateError::NotFound { name: name.to_owned(), known: names() }
-}
-
-/// A user namespace for the template, and the ids that the caller has in it.
-pub struct Mapped {
-    /// The map of the container plus the caller's own ids.
-    pub map: IdMap,
-    /// An open namespace with that map.
-    pub namespace: OwnedFd,
-    /// The caller's user and group inside.
-    pub caller: (u32, u32),
 }
 
 /// What a template is run with.

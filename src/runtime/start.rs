@@ -10,6 +10,7 @@ use crate::cgroup::{CgroupTree, CgroupView, Placed, Version};
 use crate::config::{Config, HookKind, NsKind};
 use crate::control::client::Client;
 use crate::hook::{self, HookContext};
+use crate::idmap::{IdMap, Mapped};
 use crate::lsm::apparmor;
 use crate::mount::{self, CgroupHierarchy, CgroupMountView};
 use crate::net::{Network, Owner};
@@ -19,7 +20,7 @@ use crate::sys::fd::{self, OpenFlags};
 use crate::sys::process::{self, Cloned, Fork, KillOnDrop, Parent, Pid, Wait};
 use crate::sys::procfs::{self, ProcFs};
 use crate::sys::term::{self, Pty};
-use crate::sys::{errno, ns as sysns};
+use crate::sys::{cred, errno, ns as sysns};
 use crate::util::signames::Signal;
 use crate::{idmap, ns, tty};
 use std::os::fd::{AsFd, OwnedFd};
@@ -62,6 +63,27 @@ pub struct Ground<'a> {
 /// Starts the container once; at a reboot it is called again with the same ground.
 ///
 /// # Errors
+/// Cgroups that the container's root may divide. What an ordinary user made stays the user's, who
+/// attaches to it, and is the group's of the container's root.
+fn give_cgroups(cgroups: &CgroupTree, map: &IdMap) {
+    let give = |uid, gid| cgroups.chown(uid, gid).iter().for_each(|e| log::debug!("{e}"));
+    let done = match map.root() {
+        (Some(uid), Some(gid)) if cred::euid() == 0 => {
+            give(uid.0, gid.0);
+            Ok(())
+        }
+        (Some(_), Some(_)) => Mapped::with_caller(map).map(|mapped| {
+            let mut work = || {
+                give(mapped.caller.0, 0);
+                Ok(())
+            };
+            mapped.run(&mut work).unwrap_or_else(|e| log::debug!("{e}"));
+        }),
+        _ => Ok(()),
+    };
+    done.unwrap_or_else(|e| log::debug!("{e}"));
+}
+
 /// The first failure; nothing of this start is left then but the ground.
 pub fn start(ground: &mut Ground<'_>, hooks: &mut HookContext) -> Result<Live, Failure> {
     let plan = ground.plan;
@@ -91,12 +113,7 @@ pub fn start(ground: &mut Ground<'_>, hooks: &mut HookContext) -> Result<Live, F
     hooks.pid = Some(pid);
     if let Some((map, writer)) = &plan.idmap {
         idmap::write(map, writer, pid).during(Step::IdMap)?;
-        let (uid, gid) = map.root();
-        if let (Some(uid), Some(gid)) = (uid, gid) {
-            for error in ground.cgroups.chown(uid.0, gid.0) {
-                log::debug!("{error}");
-            }
-        }
+        give_cgroups(ground.cgroups, map);
         end.go(Step::Begin).during(Step::Begin)?;
     }
     let mut parts = Parts { end, init, trees: Vec::new(), live: Received::default() };
