@@ -30,6 +30,7 @@ mod nested;
 mod net;
 mod opcodes;
 mod openrc;
+mod ordinary;
 mod others;
 mod ovs;
 mod parents;

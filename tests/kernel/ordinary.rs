@@ -1,0 +1,135 @@
+//! An ordinary user's containers: ids from /etc/subuid by newuidmap, cgroups of the user's own,
+//! no lxc.pty.max. From creation to destruction, with nothing that only root may do.
+
+use crate::machine::{BINARY, Machine, Outcome};
+use std::fs;
+use std::path::PathBuf;
+
+const UID: u32 = 54321;
+
+/// The user, with a home, ids and cgroups, in a machine.
+struct User<'a> {
+    m: &'a Machine,
+    home: PathBuf,
+    cgroup: String,
+}
+
+impl<'a> User<'a> {
+    fn new(m: &'a Machine) -> Self {
+        let home = m.dir.join("home");
+        fs::create_dir_all(home.join(".config/lxc")).unwrap();
+        fs::copy(BINARY, m.dir.join("lxcbox")).unwrap();
+        let ids = "lxc.idmap = u 0 200000 65536\nlxc.idmap = g 0 200000 65536\n";
+        fs::write(home.join(".config/lxc/default.conf"), format!("lxc.net.0.type = empty\n{ids}"))
+            .unwrap();
+        let cgroup = m.name("user");
+        let script = format!(
+            r#"
+            set -e
+            cd {dir}
+            echo someone:200000:65536 >subids
+            mount --bind subids /etc/subuid
+            mount --bind subids /etc/subgid
+            (cat /etc/passwd; echo someone:x:{UID}:{UID}::{home}:/bin/sh) >users
+            mount --bind users /etc/passwd
+            mkdir -p /run/user/{UID}
+            chown -R {UID}:{UID} home /run/user/{UID}
+            for h in /sys/fs/cgroup /sys/fs/cgroup/*; do
+                [ -e $h/cgroup.procs ] || continue
+                mkdir $h/{cgroup}
+                for f in cpuset.cpus cpuset.mems; do
+                    [ ! -e $h/$f ] || [ -e $h/cgroup.controllers ] || cat $h/$f >$h/{cgroup}/$f
+                done
+                chown -R {UID}:{UID} $h/{cgroup}
+            done"#,
+            dir = m.dir.display(),
+            home = home.display(),
+        );
+        let this = Self { m, home, cgroup };
+        m.sh(&script).ok();
+        this
+    }
+
+    /// A tool, run by the user within the user's cgroups.
+    fn lxc(&self, tool: &str, args: &str) -> Outcome {
+        let Self { m, home, cgroup } = self;
+        let dir = m.dir.display();
+        m.sh(&format!(
+            "for h in /sys/fs/cgroup /sys/fs/cgroup/*; do
+                 [ ! -e $h/{cgroup}/cgroup.procs ] || echo $$ >$h/{cgroup}/cgroup.procs
+             done
+             cd /
+             exec setpriv --reuid {UID} --regid {UID} --clear-groups env -i PATH=$PATH \
+                 HOME={home} XDG_RUNTIME_DIR=/run/user/{UID} {dir}/lxcbox lxc-{tool} {args}",
+            home = home.display(),
+        ))
+    }
+
+    fn containers(&self) -> PathBuf {
+        self.home.join(".local/share/lxc")
+    }
+}
+
+impl Drop for User<'_> {
+    fn drop(&mut self) {
+        let cgroup = &self.cgroup;
+        self.m.sh(&format!(
+            "for h in /sys/fs/cgroup /sys/fs/cgroup/*; do
+                 [ -d $h/{cgroup} ] && find $h/{cgroup} -depth -type d -exec rmdir {{}} \\;
+             done"
+        ));
+    }
+}
+
+#[test]
+fn a_user_makes_runs_and_destroys_containers() {
+    let m = Machine::new();
+    let user = User::new(&m);
+    let name = m.name("own");
+    for template in ["busybox", "host"] {
+        user.lxc("create", &format!("-n {name} -t {template}")).ok();
+        let config = fs::read_to_string(user.containers().join(&name).join("config")).unwrap();
+        assert!(!config.contains("lxc.pty.max") && config.contains("lxc.idmap"), "{config}");
+        user.lxc("start", &format!("-n {name}")).ok();
+        assert_eq!(user.lxc("info", &format!("-n {name} -sH")).ok(), "RUNNING\n");
+        let id = user.lxc("attach", &format!("-n {name} -- id -u")).ok();
+        assert_eq!(id, "0\n", "{template}");
+        let map = user.lxc("attach", &format!("-n {name} -- cat /proc/self/uid_map")).ok();
+        assert_eq!(map.split_whitespace().collect::<Vec<_>>(), ["0", "200000", "65536"]);
+        // In cgroups that are the user's, and that its root may divide.
+        let own = user.lxc("info", &format!("-n {name} -pH")).ok();
+        let place = fs::read_to_string(format!("/proc/{}/cgroup", own.trim())).unwrap();
+        assert!(place.lines().any(|line| line.contains(&user.cgroup)), "{place}");
+        let table = user.lxc("ls", "-f -F NAME,STATE,UNPRIVILEGED").ok();
+        assert!(table.contains(&format!("{name} RUNNING true")), "{table}");
+        user.lxc("freeze", &format!("-n {name}")).ok();
+        assert_eq!(user.lxc("info", &format!("-n {name} -sH")).ok(), "FROZEN\n");
+        user.lxc("unfreeze", &format!("-n {name}")).ok();
+        // Running, it is not destroyed; root's tools see it where it is.
+        user.lxc("destroy", &format!("-n {name}")).fails(1);
+        let mut root = m.command(BINARY);
+        root.args(["lxc-info", "-P"]).arg(user.containers()).args(["-n", &name, "-sH"]);
+        assert_eq!(crate::machine::run(root).ok(), "RUNNING\n");
+        user.lxc("stop", &format!("-n {name} -t 30")).ok();
+        user.lxc("start", &format!("-n {name}")).ok();
+        user.lxc("stop", &format!("-n {name} -k")).ok();
+        assert_eq!(user.lxc("info", &format!("-n {name} -sH")).ok(), "STOPPED\n");
+        user.lxc("destroy", &format!("-n {name}")).ok();
+        assert!(!user.containers().join(&name).exists(), "{template}");
+    }
+}
+
+#[test]
+fn a_users_creation_that_fails_leaves_nothing() {
+    let m = Machine::new();
+    let user = User::new(&m);
+    let name = m.name("fails");
+    let template = m.dir.join("template");
+    let script = "#!/bin/sh\nfor a; do case $a in --rootfs=*) r=${a#*=};; esac; done\n\
+                  mkdir -p $r/a/b && chmod 700 $r/a && echo no luck >&2 && exit 3\n";
+    fs::write(&template, script).unwrap();
+    m.sh(&format!("chmod 755 {}", template.display())).ok();
+    let said = user.lxc("create", &format!("-n {name} -t {}", template.display())).fails(1);
+    assert!(said.contains("status 3"), "{said}");
+    assert!(!user.containers().join(&name).exists(), "{said}");
+}
