@@ -91,7 +91,7 @@ all: build
 
 help:
 	@echo 'make demo     a container is created, started, entered, listed, stopped, destroyed'
-	@echo 'make test     format, lints, unit, command line, kernel, other kernel, comparison, C libraries, size'
+	@echo 'make test     format, lints, unit, command line, kernel, other kernel, comparison, C libraries'
 	@echo 'make build    the static binary: $(BINARY)'
 	@echo 'make install  PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)'
 	@echo 'make check    what needs no root: format, lints, documentation, unit and command line'
@@ -139,7 +139,7 @@ build: packages-build
 demo: packages-demo build
 	$(SUDO) tests/demo.sh $(BINARY)
 
-test: packages-build packages-test check kernel vm compat glibc size
+test: packages-build packages-test check kernel vm compat glibc
 
 check: packages-build
 	$(CARGO) fmt --check
