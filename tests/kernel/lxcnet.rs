@@ -394,7 +394,7 @@ fn the_doctor_names_each_thing_that_blocks() {
         m.sh(damage).ok();
         let said = eventually(5, what, || {
             let done = m.net("doctor");
-            (done.status == 1).then_some(done.stdout)
+            (done.status == 1 && done.stdout.contains(what)).then_some(done.stdout)
         });
         let mut lines = said.lines().skip_while(|line| !line.contains(what));
         let (found, mend) = (lines.next(), lines.next());
