@@ -190,7 +190,8 @@ fn start(
     };
     let (parent, child) = wire::pair().map_err(failed("making a socket pair"))?;
     let leaf = leaf.as_ref().map(AsFd::as_fd);
-    if plan.is_alone() && plan.needs_clone() {
+    // A time namespace takes nobody in who shares his memory (EUSERS).
+    if plan.is_alone() && plan.needs_clone() && !plan.join.has(NsKind::Time) {
         // Nothing is asked of this process until they are done with its memory.
         hands.placed = leaf.is_some();
         let mut outer = || child::run(plan, &hands, &child);
