@@ -7,9 +7,9 @@ package=$(realpath "$1")
 if [ "${LXCBOX_DEB_INSIDE-}" != 1 ]; then
 	echo "# lintian"
 	# Static on purpose: one file for every system, old and new. lxc-user-nic is setuid. The scripts in /etc/init.d need no
-	# functions of others. lxc-user-nic is setuid, as LXC's.
+	# functions of others.
 	lintian --fail-on error,warning --allow-root --no-cfg \
-		--suppress-tags statically-linked-binary,elevated-privileges,init.d-script-does-not-source-init-functions,elevated-privileges,initial-upload-closes-no-bugs "$package"
+		--suppress-tags statically-linked-binary,init.d-script-does-not-source-init-functions,elevated-privileges,initial-upload-closes-no-bugs "$package"
 	[ "${2-}" != lintian-only ] || exit 0
 	LXCBOX_DEB_INSIDE=1 exec unshare -n -m --propagation private "$0" "$package"
 fi
