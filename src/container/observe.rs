@@ -51,6 +51,14 @@ pub enum ObserveError {
         #[source]
         cause: SysError,
     },
+    /// It will not answer before it is continued.
+    #[error("lxc-monitord for {}, process {pid}, is stopped", path.display())]
+    Stopped {
+        /// The container path.
+        path: PathBuf,
+        /// Its process.
+        pid: i32,
+    },
     /// It does not end.
     #[error("ending lxc-monitord for {}", path.display())]
     Quit {
@@ -74,7 +82,7 @@ pub enum ObserveError {
 impl Explain for ObserveError {
     fn errno(&self) -> Option<i32> {
         match self {
-            Self::Ended { .. } => None,
+            Self::Ended { .. } | Self::Stopped { .. } => None,
             Self::Start { cause, .. }
             | Self::Connect { cause, .. }
             | Self::Quit { cause, .. }
@@ -83,6 +91,9 @@ impl Explain for ObserveError {
     }
 
     fn hint(&self) -> Option<String> {
+        if let Self::Stopped { pid, .. } = self {
+            return Some(format!("kill -CONT {pid}"));
+        }
         let (Self::Connect { cause, .. } | Self::Quit { cause, .. } | Self::Serve { cause, .. }) =
             self
         else {
@@ -93,7 +104,7 @@ impl Explain for ObserveError {
                 Some("another lxc-monitord serves this path already".into())
             }
             (_, errno::EAGAIN | errno::ETIMEDOUT) => {
-                Some("it is stopped or stuck: ps -o pid,stat,args -C lxc-monitord".into())
+                Some("it is stuck: ps -o pid,stat,args -C lxc-monitord".into())
             }
             (_, errno::ECONNREFUSED) => Some("none is running".into()),
             _ => None,
@@ -106,10 +117,9 @@ pub fn observe(lxcpath: &Path) -> Result<Observer, ObserveError> {
     let path = || lxcpath.to_owned();
     let mut last_words = String::new();
     for _ in 0..TRIES {
-        match Observer::connect(lxcpath, Instant::now() + PATIENCE) {
-            Ok(observer) => return Ok(observer),
-            Err(e) if e.is(errno::ECONNREFUSED) => {}
-            Err(cause) => return Err(ObserveError::Connect { path: path(), cause }),
+        match connect(lxcpath) {
+            Err(ObserveError::Connect { cause, .. }) if cause.is(errno::ECONNREFUSED) => {}
+            done => return done,
         }
         // What it says matters only if somebody else has not started one meanwhile.
         last_words = start(lxcpath).map_err(|cause| ObserveError::Start { path: path(), cause })?;
@@ -119,11 +129,17 @@ pub fn observe(lxcpath: &Path) -> Result<Observer, ObserveError> {
 
 /// Has the daemon of `lxcpath` end. ECONNREFUSED: there is none.
 pub fn quit(lxcpath: &Path) -> Result<(), ObserveError> {
-    let path = lxcpath.to_owned();
-    let deadline = Instant::now() + PATIENCE;
-    match Observer::connect(lxcpath, deadline) {
-        Err(cause) => Err(ObserveError::Connect { path, cause }),
-        Ok(observer) => observer.quit(deadline).map_err(|cause| ObserveError::Quit { path, cause }),
+    let quit = connect(lxcpath)?.quit(Instant::now() + PATIENCE);
+    quit.map_err(|cause| ObserveError::Quit { path: lxcpath.to_owned(), cause })
+}
+
+fn connect(lxcpath: &Path) -> Result<Observer, ObserveError> {
+    let path = || lxcpath.to_owned();
+    let observer = Observer::connect(lxcpath, Instant::now() + PATIENCE)
+        .map_err(|cause| ObserveError::Connect { path: path(), cause })?;
+    match observer.stopped() {
+        Some(pid) => Err(ObserveError::Stopped { path: path(), pid }),
+        None => Ok(observer),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::sys::event::{self, Epoll, Event, Ready, SignalFd};
 use crate::sys::fd::OpenFlags;
 use crate::sys::lock::{self, Wait};
 use crate::sys::unix::{self, Block};
-use crate::sys::{Result, SysError, cred, dirs, errno, fd, stdstream};
+use crate::sys::{Result, SysError, cred, dirs, errno, fd, procfs, stdstream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -193,6 +193,12 @@ impl Observer {
     pub fn connect(lxcpath: &Path, deadline: Instant) -> Result<Self> {
         let connection = unix::connect_abstract(&address::monitor_socket(lxcpath), Some(deadline))?;
         Ok(Self { connection, message: [0; NOTICE_BYTES], have: 0 })
+    }
+
+    /// The daemon's process, if a signal or a debugger has stopped it: nothing will be heard then.
+    pub fn stopped(&self) -> Option<i32> {
+        let pid = unix::peer_creds(self.connection.as_fd()).ok()?.pid;
+        procfs::run_state(pid).filter(|state| matches!(state, b'T' | b't')).map(|_| pid)
     }
 
     /// Tells the daemon to end and waits for that until `deadline`.
