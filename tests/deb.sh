@@ -45,7 +45,7 @@ cp "$package" "$root/root/lxcbox.deb"
 say "install"
 inside dpkg -i /root/lxcbox.deb
 inside dpkg --verify lxcbox | grep . && fail "files differ from the package"
-[ "$(stat -c '%a %u' "$root/usr/libexec/lxc/lxc-user-nic")" = '4755 0' ] || fail "lxc-user-nic is not setuid"
+[ "$(stat -c '%a %u' "$root/usr/libexec/lxcbox/lxc/lxc-user-nic")" = '4755 0' ] || fail "lxc-user-nic is not setuid"
 [ -e "$root/etc/lxc/default.conf" ] || fail "no /etc/lxc/default.conf"
 for tool in $(inside lxcbox --list); do
 	inside "$tool" --help >/dev/null 2>&1 || fail "$tool --help"
