@@ -86,7 +86,7 @@ nsenter -t "$PPID" -n chroot "$root" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sb
 inside lxc-create -n deb -t busybox -f /root/deb.conf >/dev/null
 inside lxc-start -n deb
 inside dpkg -i /root/lxcbox.deb >/dev/null
-inside dpkg -s lxc 2>/dev/null | grep -q '^Status: install ok' && fail "Debian's lxc is still there"
+inside dpkg -s lxc 2>/dev/null | grep -q ' installed$' && fail "Debian's lxc is still there"
 [ "$(inside readlink /usr/bin/lxc-start)" = lxcbox ] || fail "lxc-start is not ours"
 [ "$(inside lxc-attach -n deb -- hostname)" = deb ] || fail "Debian's container does not answer"
 inside lxc-stop -n deb -k
