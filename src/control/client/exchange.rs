@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 /// How much longer a monitor may take that is at work when its time is over.
-const MORE: Duration = Duration::from_secs(4);
+const MORE: Duration = Duration::from_secs(9);
 
 /// The largest console log that is taken from a monitor.
 const LOG_MAX: usize = 64 << 20;
@@ -187,7 +187,7 @@ impl Client {
     }
 
     /// Until something can be read. Whatever the deadline, a monitor that is found stopped after
-    /// a second will not answer; one that is busy gets more time than that.
+    /// a second will not answer; one that is busy, or ending, gets more time than that.
     fn wait(&self, from: BorrowedFd<'_>, op: Opcode, deadline: Option<Instant>) -> Result<()> {
         let mut deadline = deadline;
         let (mut holder, mut more) = (None, Some(MORE).filter(|_| op != Opcode::Stop));
@@ -203,9 +203,19 @@ impl Client {
                 return Err(self.timeout(op, None));
             }
             holder = Holder::again(holder, &self.address);
+            // It may have answered since, and sleep for having done so; or it ends, and its
+            // connections do so last.
+            let now = event::poll(from, Ready::READ, Some(Instant::now()));
+            if now.is_ok_and(|ready| ready.read || ready.hangup) {
+                return Ok(());
+            }
+            let works = match holder {
+                Some(one) => one.is_busy(),
+                None => !unix::is_listening(&self.address),
+            };
             match (holder, more) {
                 (Some(one), _) if one.is_stopped() => return Err(self.timeout(op, holder)),
-                (Some(one), Some(time)) if late && one.is_busy() => {
+                (_, Some(time)) if late && works => {
                     deadline = Instant::now().checked_add(time);
                     more = None;
                 }
