@@ -301,7 +301,11 @@ fn an_interrupted_copy_leaves_nothing() {
     child.wait().unwrap();
     fs::remove_file(&flag).unwrap();
     assert!(dir.join("partial").exists());
-    let refused = machine.lxc("start", &["-n", &copy]);
+    // The hook's process ends with the tool, but not in the same moment.
+    let refused = eventually(10, "the end of the copy", || {
+        let refused = machine.lxc("start", &["-n", &copy]);
+        (!refused.stderr.contains("still at work")).then_some(refused)
+    });
     assert!(refused.status == 1 && refused.stderr.contains("incomplete"), "{refused:?}");
     let mounted = || machine.sh("grep overlay /proc/*/mountinfo 2>/dev/null").stdout;
     eventually(10, "the hook's mount to go", || (!mounted().contains(&copy)).then_some(()));

@@ -66,12 +66,11 @@ impl Net {
 
     /// Everything that lxc-net could leave behind, as text.
     fn host(&self) -> String {
-        self.sh(
-            "ip -br link | cut -d' ' -f1; ip -br addr | grep -v ^up; nft -s list ruleset; \
+        self.sh("ip -br link | cut -d' ' -f1; ip -br addr | grep -v ^up; nft -s list ruleset; \
              cat /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/all/forwarding \
-             /proc/sys/net/ipv6/conf/*/accept_ra; ls /run/lxc | grep -v lock; ip route; ip -6 route",
-        )
-        .ok()
+             /proc/sys/net/ipv6/conf/*/accept_ra; ls /run/lxc | grep -v lock; \
+             { ip route; ip -6 route; } | sed 's/ linkdown//'")
+            .ok()
     }
 
     /// A busybox container on the bridge that knows how to ask for an address.
@@ -161,6 +160,12 @@ fn containers_get_address_name_and_the_way_out() {
     m.sh("ip link show lxcbr0").fails(1);
 }
 
+/// The first packet may be lost while neighbours get to know each other.
+fn reaches(m: &Net, guest: &str, address: &str) {
+    let ping = format!("ping -c 1 -W 1 {address}");
+    eventually(10, address, || (m.inside(guest, &ping).status == 0).then_some(()));
+}
+
 #[test]
 fn ipv6_is_routed_and_masqueraded_only_if_asked() {
     let routed = format!("{ON}LXC_IPV6_ADDR=fd42:0:0:7::1\nLXC_IPV6_NETWORK=fd42::/60\n");
@@ -179,8 +184,8 @@ fn ipv6_is_routed_and_masqueraded_only_if_asked() {
     // The world sees the container's own address, so it has to know the way back.
     m.inside(&guest, "ping -c 1 -W 1 fd01::2").fails(1);
     m.sh("ip netns exec outside ip -6 route add fd42::/60 via fd01::1").ok();
-    m.inside(&guest, "ping -c 1 -W 2 fd01::2").ok();
-    m.sh("ip netns exec outside ping -c 1 -W 2 fd42::7:0:ff:fe00:3").ok();
+    reaches(&m, &guest, "fd01::2");
+    m.sh("ip netns exec outside ping -c 1 -w 10 fd42::7:0:ff:fe00:3").ok();
     assert!(!m.sh("nft list tables").ok().contains("ip6"));
     m.doctor(0);
     // Containers do not configure the host, and the host keeps its own way out.
@@ -190,7 +195,7 @@ fn ipv6_is_routed_and_masqueraded_only_if_asked() {
     m.sh("ip netns exec outside ip -6 route del fd42::/60 via fd01::1").ok();
     m.settings(&format!("{routed}LXC_IPV6_NAT=true\n"));
     m.net("start").ok();
-    m.inside(&guest, "ping -c 1 -W 2 fd01::2").ok();
+    reaches(&m, &guest, "fd01::2");
     assert!(m.net("status").ok().contains("fd42::/60, forwarded, masqueraded"));
 }
 

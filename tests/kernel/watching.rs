@@ -118,6 +118,9 @@ fn a_stopped_lxc_monitord_keeps_nobody_waiting() {
     let path = m.lxcpath().display().to_string();
     let pid = m.sh(&format!("pgrep -f '^lxc-monitord {path}'")).ok().trim().to_owned();
     m.sh(&format!("kill -STOP {pid}")).ok();
+    // It has to run once more to stop.
+    let stopped = format!("grep -q '^State:.T' /proc/{pid}/status");
+    eventually(10, "lxc-monitord to stop", || (m.sh(&stopped).status == 0).then_some(()));
     for args in [&[][..], &["-Q"]] {
         let says = m.lxc("monitor", args).fails(1);
         assert!(says.contains(&format!("hint: kill -CONT {pid}")), "{says}");
