@@ -124,7 +124,7 @@ impl Bounding {
         for cap in self.dropped() {
             prctl::bounding_drop(cap).map_err(|source| {
                 let operand = Cap(cap).name().map_or_else(|| cap.to_string(), str::to_owned);
-                let source = SysError { operand: format!("PR_CAPBSET_DROP, {operand}"), ..source };
+                let source = source.with_operand(format_args!("PR_CAPBSET_DROP, {operand}"));
                 CapError::Apply { step: "dropping a capability from the bounding set", source }
             })?;
         }

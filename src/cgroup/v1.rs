@@ -3,7 +3,7 @@
 
 use crate::sys::dir::exists_at;
 use crate::sys::errno::{EBUSY, EINVAL, ENOENT};
-use crate::sys::{Result, SysError, fd};
+use crate::sys::{Result, fd};
 use std::os::fd::BorrowedFd;
 
 /// `cpuset.cpus` and `cpuset.mems` of a cgroup.
@@ -71,7 +71,7 @@ pub(super) fn exists(base: BorrowedFd<'_>, path: &str) -> bool {
 pub(super) fn optional<T>(done: Result<T>) -> Result<Option<T>> {
     match done {
         Ok(value) => Ok(Some(value)),
-        Err(SysError { errno: ENOENT, .. }) => Ok(None),
+        Err(e) if e.is(ENOENT) => Ok(None),
         Err(e) => Err(e),
     }
 }

@@ -2,10 +2,16 @@
 
 use crate::util::blame::Explain;
 use std::fmt;
+use std::ops::{Deref, DerefMut};
 
-/// A failed system call with its operand, as in `mount(proc, "/rootfs/proc")`.
+/// A failed system call with its operand, as in `mount(proc, "/rootfs/proc")`. One word, so that
+/// every result with it is handed up in registers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SysError {
+pub struct SysError(Box<Failed>);
+
+/// What a [`SysError`] says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failed {
     /// The call's name as in section 2 of the manual.
     pub call: &'static str,
     /// Its arguments as a person wants to read them; may be empty.
@@ -14,29 +20,60 @@ pub struct SysError {
     pub errno: i32,
 }
 
+impl Deref for SysError {
+    type Target = Failed;
+
+    fn deref(&self) -> &Failed {
+        &self.0
+    }
+}
+
+impl DerefMut for SysError {
+    fn deref_mut(&mut self) -> &mut Failed {
+        &mut self.0
+    }
+}
+
 /// What every function of `sys` returns.
 pub type Result<T> = std::result::Result<T, SysError>;
 
 impl SysError {
     /// An error of `call` on `operand`.
     pub fn new(call: &'static str, operand: impl fmt::Display, errno: i32) -> Self {
-        Self { call, operand: operand.to_string(), errno }
+        Self::make(call, &operand, errno)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn make(call: &'static str, operand: &dyn fmt::Display, errno: i32) -> Self {
+        Self(Box::new(Failed { call, operand: operand.to_string(), errno }))
     }
 
     /// The error that errno holds after a raw call.
     pub fn last(call: &'static str, operand: impl fmt::Display) -> Self {
-        let errno = std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO);
-        Self::new(call, operand, errno)
+        Self::io(call, operand, &std::io::Error::last_os_error())
     }
 
     /// From a rustix error.
     pub fn rustix(call: &'static str, operand: impl fmt::Display, e: rustix::io::Errno) -> Self {
-        Self::new(call, operand, e.raw_os_error())
+        Self::make(call, &operand, e.raw_os_error())
     }
 
     /// From a std I/O error; an error without number (unexpected end of file) is EIO.
     pub fn io(call: &'static str, operand: impl fmt::Display, e: &std::io::Error) -> Self {
-        Self::new(call, operand, e.raw_os_error().unwrap_or(libc::EIO))
+        Self::make(call, &operand, e.raw_os_error().unwrap_or(libc::EIO))
+    }
+
+    /// The same with another number.
+    pub fn with_errno(mut self, errno: i32) -> Self {
+        self.errno = errno;
+        self
+    }
+
+    /// The same of another operand.
+    pub fn with_operand(mut self, operand: impl fmt::Display) -> Self {
+        self.operand = operand.to_string();
+        self
     }
 
     /// True if the error number is `errno`.

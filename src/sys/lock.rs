@@ -23,7 +23,7 @@ pub fn lock(fd: BorrowedFd<'_>, wait: Wait) -> Result<()> {
         match fcntl(fd, command, libc::F_WRLCK) {
             Err(e) if e.errno == libc::EINTR => {}
             Err(e) if e.errno == libc::EACCES => {
-                return Err(SysError { errno: libc::EAGAIN, ..e });
+                return Err(e.with_errno(libc::EAGAIN));
             }
             other => return other.map(drop),
         }

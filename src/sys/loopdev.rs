@@ -69,7 +69,7 @@ pub fn attach(file: BorrowedFd<'_>, read_only: bool) -> Result<LoopDevice> {
         match configure(&device, file, read_only) {
             Ok(()) => return Ok(LoopDevice { _device: device, path }),
             Err(e) if e.is(libc::EBUSY) => {}
-            Err(e) => return Err(SysError { operand: path.display().to_string(), ..e }),
+            Err(e) => return Err(e.with_operand(path.display())),
         }
     }
     Err(SysError::new("LOOP_CONFIGURE", "every free device", libc::EBUSY))
