@@ -183,10 +183,10 @@ fn check_start_hooks(plan: &StartPlan, rm: &RootMount) -> Result<(), Failure> {
         else {
             continue;
         };
-        rm.root.resolve(Path::new(program), Lookup::InRoot).map_err(|e| Failure {
-            origin: Some(hook.origin.clone()),
-            hint: Some("start hooks run inside the container: the program must be there".into()),
-            ..Failure::new(Step::StartHooks, &e)
+        rm.root.resolve(Path::new(program), Lookup::InRoot).map_err(|e| {
+            Failure::new(Step::StartHooks, &e)
+                .or_origin(Some(&hook.origin))
+                .with_hint("start hooks run inside the container: the program must be there")
         })?;
     }
     Ok(())

@@ -28,25 +28,20 @@ pub fn init(config: &Config, request: &Request) -> Result<(Vec<String>, Option<O
         (request.command.clone(), None)
     } else if let Some(line) = line {
         let origin = config.origin(key).cloned();
-        let words = words::split(line).map_err(|e| Failure {
-            origin: origin.clone(),
-            ..Failure::text(Step::Plan, format!("{key} = {line}: {e}"))
+        let words = words::split(line).map_err(|e| {
+            Failure::text(Step::Plan, format!("{key} = {line}: {e}")).or_origin(origin.as_ref())
         })?;
         (words, origin)
     } else if request.execute {
-        return Err(Failure {
-            hint: Some("lxc-execute -n NAME -- COMMAND, or set lxc.execute.cmd".into()),
-            ..Failure::text(Step::Plan, "there is no command to execute")
-        });
+        return Err(Failure::text(Step::Plan, "there is no command to execute")
+            .with_hint("lxc-execute -n NAME -- COMMAND, or set lxc.execute.cmd"));
     } else if config.rootfs.path.is_none() && !config.namespaces.share.contains_key(&NsKind::Mnt) {
-        return Err(Failure {
-            hint: Some("set lxc.rootfs.path, or lxc.init.cmd to a program of the host".into()),
-            ..Failure::text(
-                Step::Plan,
-                "the host's init would boot on the host's root: there is \
-                 neither lxc.rootfs.path nor a program to run",
-            )
-        });
+        return Err(Failure::text(
+            Step::Plan,
+            "the host's init would boot on the host's root: there is \
+             neither lxc.rootfs.path nor a program to run",
+        )
+        .with_hint("set lxc.rootfs.path, or lxc.init.cmd to a program of the host"));
     } else {
         (vec![DEFAULT_INIT.to_string()], None)
     };

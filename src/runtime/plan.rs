@@ -207,25 +207,23 @@ fn plan_mounts(config: &Config, request: &Request) -> Result<mount::MountPlan, F
     let root = backend.as_ref().map(|backend| backend.root_source());
     let hooks = config.hooks(HookKind::PreStart);
     if let (Some(backend), []) = (&backend, hooks) {
-        backend.check().during(Step::Plan).map_err(|mut failure| {
-            failure.origin = failure.origin.or(config.origin("lxc.rootfs.path").cloned());
-            failure
-        })?;
+        backend
+            .check()
+            .during(Step::Plan)
+            .map_err(|failure| failure.or_origin(config.origin("lxc.rootfs.path")))?;
     }
     if let (Some(root), true) = (root.as_ref().filter(|r| r.needs_host()), cred::euid() != 0) {
         let text = format!("lxc.rootfs.path = {root}: only root can mount an image or a device");
-        return Err(Failure {
-            origin: config.origin("lxc.rootfs.path").cloned(),
-            hint: Some("as root: lxc-copy -n NAME -N NEW -B dir".to_owned()),
-            ..Failure::text(Step::Plan, text)
-        });
+        return Err(Failure::text(Step::Plan, text)
+            .or_origin(config.origin("lxc.rootfs.path"))
+            .with_hint("as root: lxc-copy -n NAME -N NEW -B dir"));
     }
     // A pre-start hook may be what makes it appear.
     if let (Some(mount::RootSource::Dir(dir)), []) = (&root, hooks) {
-        Root::open(dir).map_err(|e| Failure {
-            message: format!("lxc.rootfs.path cannot be used: {e}"),
-            origin: config.origin("lxc.rootfs.path").cloned(),
-            ..Failure::new(Step::Plan, &e)
+        Root::open(dir).map_err(|e| {
+            let mut failure = Failure::new(Step::Plan, &e);
+            failure.message = format!("lxc.rootfs.path cannot be used: {e}");
+            failure.or_origin(config.origin("lxc.rootfs.path"))
         })?;
     }
     let point = mount::load_mount_point(config, root.as_ref()).during(Step::Plan)?;
@@ -234,10 +232,9 @@ fn plan_mounts(config: &Config, request: &Request) -> Result<mount::MountPlan, F
         name: &request.name,
         root,
         mount_point: &point,
-        fstab: mount::load_fstab(config).during(Step::Plan).map_err(|mut failure| {
-            failure.origin = failure.origin.or(config.origin("lxc.mount.fstab").cloned());
-            failure
-        })?,
+        fstab: mount::load_fstab(config)
+            .during(Step::Plan)
+            .map_err(|failure| failure.or_origin(config.origin("lxc.mount.fstab")))?,
     };
     let plan = mount::plan::plan(config, &inputs).during(Step::Plan)?;
     mount::ask_idmaps(&plan).during(Step::Plan)?;

@@ -12,6 +12,7 @@ use crate::sys::unix::{self, Block, Kind};
 use crate::util::blame::{Explain, Origin};
 use std::cell::Cell;
 use std::fmt;
+use std::ops::{Deref, DerefMut};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -136,9 +137,14 @@ impl Step {
 }
 
 /// A failed start as it travels from the child to the monitor and from the monitor to the
-/// starter, and as the user reads it.
+/// starter, and as the user reads it. One word, so that every result with it is handed up in
+/// registers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
+pub struct Failure(Box<Failed>);
+
+/// What a [`Failure`] says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failed {
     /// Where.
     pub step: Step,
     /// The whole chain of sentences, joined by ": ".
@@ -151,6 +157,26 @@ pub struct Failure {
     pub hint: Option<String>,
 }
 
+impl Deref for Failure {
+    type Target = Failed;
+
+    fn deref(&self) -> &Failed {
+        &self.0
+    }
+}
+
+impl DerefMut for Failure {
+    fn deref_mut(&mut self) -> &mut Failed {
+        &mut self.0
+    }
+}
+
+impl From<Failed> for Failure {
+    fn from(failed: Failed) -> Self {
+        Self(Box::new(failed))
+    }
+}
+
 impl Failure {
     /// Flattens an error into its sentences, errno, origin and hint.
     pub fn new(step: Step, error: &dyn Explain) -> Self {
@@ -161,7 +187,7 @@ impl Failure {
             message.push_str(&cause.to_string());
             source = cause.source();
         }
-        Self {
+        Self::from(Failed {
             step,
             message,
             errno: error.errno(),
@@ -171,12 +197,12 @@ impl Failure {
                 let few = "too few file descriptors: ulimit -n 1024, LimitNOFILE= of a service";
                 (error.errno() == Some(EMFILE)).then(|| few.to_owned())
             }),
-        }
+        })
     }
 
     /// A failure with a sentence of its own.
     pub fn text(step: Step, message: impl Into<String>) -> Self {
-        Self { step, message: message.into(), errno: None, origin: None, hint: None }
+        Self::from(Failed { step, message: message.into(), errno: None, origin: None, hint: None })
     }
 
     /// The command socket of this name answers already.
@@ -191,7 +217,19 @@ impl Failure {
 
     /// Adds a hint if there is none.
     pub fn or_hint(mut self, hint: impl FnOnce() -> Option<String>) -> Self {
-        self.hint = self.hint.or_else(hint);
+        self.hint = self.hint.take().or_else(hint);
+        self
+    }
+
+    /// The same with the configuration line to blame, where none is known yet.
+    pub fn or_origin(mut self, origin: Option<&Origin>) -> Self {
+        self.origin = self.origin.take().or_else(|| origin.cloned());
+        self
+    }
+
+    /// The same with this hint.
+    pub fn with_hint(mut self, hint: &str) -> Self {
+        self.hint = Some(hint.to_owned());
         self
     }
 
@@ -222,13 +260,13 @@ impl Failure {
             *part = String::from_utf8_lossy(take(&mut bytes, len)?).into_owned();
         }
         let [file, hint, message] = parts;
-        Some(Self {
+        Some(Self::from(Failed {
             step,
             message,
             errno: (errno != 0).then_some(errno),
             origin: (line != u32::MAX).then(|| Origin { file: Path::new(&file).into(), line }),
             hint: (!hint.is_empty()).then_some(hint),
-        })
+        }))
     }
 }
 
@@ -489,13 +527,13 @@ mod tests {
 
     #[test]
     fn a_failure_survives_the_wire() {
-        let failure = Failure {
+        let failure = Failure::from(Failed {
             step: Step::ProcSys,
             message: "mounting /proc: mount(proc): Operation not permitted (EPERM)".into(),
             errno: Some(1),
             origin: Some(Origin { file: Path::new("/var/lib/lxc/c/config").into(), line: 7 }),
             hint: Some("look here".into()),
-        };
+        });
         let mut wire = Vec::new();
         failure.encode(&mut wire);
         assert!(wire.len() < MAX_MESSAGE);

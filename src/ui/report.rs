@@ -9,8 +9,11 @@ pub use crate::util::sentence::sentence;
 
 /// Why an applet ends without success, and the exit status it ends with.
 ///
-/// Any error that implements [`Explain`] becomes one with `?` (status 1).
-pub struct Failure {
+/// Any error that implements [`Explain`] becomes one with `?` (status 1). One word, so that every
+/// result with it is handed up in registers.
+pub struct Failure(Box<Ended>);
+
+struct Ended {
     status: u8,
     text: String,
     hint: Option<String>,
@@ -30,7 +33,11 @@ enum Kind {
 impl Failure {
     /// A failure described by one lower-case sentence without a full stop, status 1.
     pub fn new(text: impl Into<String>) -> Self {
-        Self { status: 1, text: text.into(), hint: None, kind: Kind::Said }
+        Self::made(1, text.into(), Kind::Said)
+    }
+
+    fn made(status: u8, text: String, kind: Kind) -> Self {
+        Self(Box::new(Ended { status, text, hint: None, kind }))
     }
 
     /// A wrong command line: `text`, and where to look.
@@ -40,62 +47,66 @@ impl Failure {
 
     /// Ends with `status` and prints nothing.
     pub fn silent(status: u8) -> Self {
-        Self { status, text: String::new(), hint: None, kind: Kind::Silent }
+        Self::made(status, String::new(), Kind::Silent)
     }
 
     /// Standard output was closed by its reader.
     pub(super) fn broken_pipe() -> Self {
-        Self { status: 0, text: String::new(), hint: None, kind: Kind::BrokenPipe }
+        Self::made(0, String::new(), Kind::BrokenPipe)
+    }
+
+    fn explained(error: &dyn Explain) -> Self {
+        let mut failure = Self::new(sentence(error));
+        failure.0.hint = error.hint();
+        failure
     }
 
     /// The same with another exit status.
     pub fn status(mut self, status: u8) -> Self {
-        self.status = status;
+        self.0.status = status;
         self
     }
 
     /// The same with a `hint:` line.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+        self.0.hint = Some(hint.into());
         self
     }
 
     /// The exit status.
     pub fn exit_status(&self) -> u8 {
-        self.status
+        self.0.status
     }
 
     /// The sentence with causes and origin, as it is printed after `PROG: NAME: `.
     pub fn text(&self) -> &str {
-        &self.text
+        &self.0.text
     }
 
     /// True if there is something to print.
     pub fn speaks(&self) -> bool {
-        self.kind == Kind::Said
+        self.0.kind == Kind::Said
     }
 
     /// The hint, if there is one.
     pub fn hint_text(&self) -> Option<&str> {
-        self.hint.as_deref()
+        self.0.hint.as_deref()
     }
 }
 
 impl<E: Explain> From<E> for Failure {
     fn from(error: E) -> Self {
-        let mut failure = Self::new(sentence(&error));
-        failure.hint = error.hint();
-        failure
+        Self::explained(&error)
     }
 }
 
 /// Prints `PROG: NAME: TEXT` and the hint on standard error.
 pub fn print(prog: &str, name: Option<&str>, failure: &Failure) {
-    if failure.kind != Kind::Said {
+    if failure.0.kind != Kind::Said {
         return;
     }
-    say(prog, name, &failure.text);
-    if let Some(hint) = &failure.hint {
+    say(prog, name, &failure.0.text);
+    if let Some(hint) = &failure.0.hint {
         stderr_line(&format!("hint: {hint}"));
     }
 }
