@@ -259,7 +259,11 @@ fn what_is_missing_is_made_again() {
     m.net("start").ok();
     let made = m.host();
     for damage in [
-        format!("kill -9 {}", m.dnsmasq().unwrap()),
+        // Its end, which gives the port back, takes a moment.
+        format!(
+            "kill -9 {0}; while grep -qs '^State:.[^ZX]' /proc/{0}/status; do sleep 0.05; done",
+            m.dnsmasq().unwrap()
+        ),
         "nft delete table ip lxc".into(),
         "nft delete table ip6 lxc".into(),
         "ip addr del 10.0.3.1/24 dev lxcbr0".into(),
