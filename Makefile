@@ -82,8 +82,8 @@ release = $(if $(filter yes,$(SMALL_STD)),RUSTC_BOOTSTRAP=1) \
 OUT    = $(or $(CARGO_TARGET_DIR),target)
 BINARY = $(OUT)/$(TARGET)/release/lxcbox
 
-.PHONY: all build generator help demo test check unit kernel old-kernel old-kernels vm vm-checkconfig \
-	test-vm cross compat glibc bench size install fuzz clean deb deb-test packages-vm packages-cross \
+.PHONY: all build generator help demo test check unit kernel old-kernel old-kernels vm vm-storage \
+	vm-checkconfig test-vm cross compat glibc bench size install fuzz clean deb deb-test packages-vm packages-cross \
 	packages-deb \
 	packages-build packages-demo packages-test packages-bench packages-fuzz
 
@@ -98,6 +98,7 @@ help:
 	@echo 'make kernel   the tests on the real kernel (root)'
 	@echo 'make old-kernel  the same as on Linux 4.9, or without the system calls that MISSING= names'
 	@echo 'make vm       tests that need another kernel, in an emulated machine (no root)'
+	@echo 'make vm-storage  logical volumes and ZFS, there too (no root; minutes)'
 	@echo 'make vm-checkconfig  lxc-checkconfig in emulated machines, booted in seven ways (no root)'
 	@echo 'make cross    ARCH=arm64 or armv7: the static binary for that machine'
 	@echo 'make test-vm  ARCH=arm64: demo and tests on an emulated machine of that kind (no root)'
@@ -172,8 +173,7 @@ old-kernels:
 		$(MAKE) MISSING=$$missing old-kernel; done
 
 # The same tests on Debian's kernel in an emulated machine: network types that this machine's kernel
-# may lack, the cgroup layouts that it has not, logical volumes and ZFS. Few boots, as emulation is
-# slow.
+# may lack and the cgroup layouts that it has not. Few boots, as emulation is slow.
 DEBUG = $(OUT)/$(TARGET)/debug
 export LXCBOX_VM_CACHE ?= $(abspath $(OUT))/vm
 VM_V2 = parents:: walks::walk_4 walks::every_example cgroups:: device:: \
@@ -185,6 +185,10 @@ vm: packages-build packages-vm
 	$(BUILD) test --target $(TARGET) --test kernel --no-run -q
 	tests/vm/suite $(DEBUG) '$(VM_V2)' --cgroup v2
 	tests/vm/suite $(DEBUG) '$(VM_V1)' --cgroup v1
+
+# Logical volumes and ZFS: minutes, as emulated disks are slower still.
+vm-storage: packages-build packages-vm
+	$(BUILD) test --target $(TARGET) --test kernel --no-run -q
 	tests/vm/suite $(DEBUG) storage::a_life --storage --memory 3000 --timeout 900
 
 # lxc-checkconfig on that kernel, booted in seven ways.

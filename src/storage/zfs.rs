@@ -7,14 +7,18 @@
 use super::tool::{self, Said};
 use super::{Backend, Kind, Made, StorageError};
 use crate::mount::{RootSource, unescape_octal};
-use crate::sys::fd;
+use crate::sys::{event, fd};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// LXC's parent of all datasets.
 const DEFAULT_ROOT: &str = "lxc";
 pub(super) const TOOL: (&str, &str) = ("zfs", "zfsutils-linux");
 /// Clones that a dataset may have.
 const MAX_CLONES: usize = 1000;
+/// How often and at what distance a busy dataset is tried again: five seconds in all.
+const BUSY_TRIES: u32 = 20;
+const BUSY_PAUSE: Duration = Duration::from_millis(250);
 
 /// A dataset, `POOL/…/NAME`, or in LXC's first spelling the directory that it is mounted on.
 pub struct Dataset {
@@ -79,6 +83,20 @@ fn in_kernel() -> bool {
 
 fn zfs(args: &[&str]) -> Result<String, StorageError> {
     tool::run(TOOL, args, Said::First)
+}
+
+/// Removes a dataset and what is below it. A mount of it in a namespace that has just ended keeps
+/// it busy until the kernel has taken that down: that is waited for.
+fn remove(name: &str) -> Result<(), StorageError> {
+    for _ in 0..BUSY_TRIES {
+        match zfs(&["destroy", "-r", name]) {
+            Err(StorageError::Failed { said, .. }) if said.contains("is busy") => {
+                event::sleep(BUSY_PAUSE);
+            }
+            done => return done.map(drop),
+        }
+    }
+    zfs(&["destroy", "-r", name]).map(drop)
 }
 
 /// What stands after the last slash.
@@ -181,7 +199,7 @@ impl Backend for Dataset {
                 None => break origin.clone(),
             }
         };
-        zfs(&["destroy", "-r", &name])?;
+        remove(&name)?;
         spent.push(origin);
         for snapshot in spent {
             // Those that were made for a clone, by us or by LXC; others may need it still.
