@@ -53,9 +53,9 @@ fn command() -> Command {
             .arg(option("uid", 'u', "UID").help("user id in the container (default 0)"))
             .arg(option("gid", 'g', "GID").help("group id in the container (default 0)"))
             .arg(option("context", 'c', "LABEL").help("SELinux context, or AppArmor profile"))
-            .arg(rest("COMMAND [ARG]"))
+            .arg(rest("COMMAND"))
             .after_help(
-                "Without COMMAND: the login shell of the user. The exit status is the command's, \
+                "Without COMMAND: the login shell of the user. The exit status is the command's,\n\
                  128 and its number for a signal, 127 if the command is not there, 126 if it \
                  cannot be run.",
             ),

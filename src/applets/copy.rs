@@ -58,7 +58,7 @@ fn command() -> Command {
         command = command.arg(flag(name, name).short(letter).help(text));
     }
     shared(command.arg(rest("-- ARGUMENT")).after_help(
-        "ARGUMENTs go to the clone hooks; with -e they are a command, which runs in the copy by \
+        "ARGUMENTs go to the clone hooks; with -e they are a command, which runs in the copy by\n\
          lxc-attach; the copy halts after it.\n\
          With -e a name is found if none is given.",
     ))

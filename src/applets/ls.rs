@@ -52,7 +52,7 @@ fn command() -> Command {
             .arg(rest("REGEX")),
     )
     .after_help(
-        "STATE is BROKEN when the configuration cannot be read, STUCK (and the exit status 1) \
+        "STATE is BROKEN when the configuration cannot be read, STUCK (and the exit status 1)\n\
          when the monitor does not answer.",
     )
 }

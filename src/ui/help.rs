@@ -38,7 +38,12 @@ pub fn synopsis(command: &Command) -> String {
         text = format!("{} [-n] NAME [OPTION]...", command.name);
     }
     if let Some(rest) = command.find(super::args::id::REST) {
-        text.push_str(&format!(" [{}...]", rest.value_name));
+        let (open, close) = match rest.value_name.contains(" [") || rest.value_name.contains("...") {
+            // It says itself what has to be there and what repeats.
+            true => ("", ""),
+            false => ("[", "...]"),
+        };
+        text.extend([" ", open, rest.value_name, close]);
     }
     text
 }

@@ -1,4 +1,5 @@
-//! Manual pages (man(7) macros): one per tool, one for the binary, two for the configuration.
+//! Manual pages (man(7) macros): one per tool, one for the binary, those of
+//! docs/manual.txt alone.
 
 use super::{File, Opt, Tool, tools};
 use crate::config::keys;
@@ -95,19 +96,20 @@ pub(super) fn pages() -> Vec<File> {
     files.push(binary_page(&tools));
     files.push(container_conf());
     files.push(system_conf());
-    files.push(text_page("lxc.conf", "the configuration files of LXC"));
-    files.push(text_page("lxc-usernet", "which users may use which bridges"));
+    files.push(text_page("lxc-user-nic", 1, "a network device for an ordinary user's container"));
+    files.push(text_page("lxc.conf", 5, "the configuration files of LXC"));
+    files.push(text_page("lxc-usernet", 5, "which users may use which bridges"));
     files
 }
 
-/// A page of section 5 that is all in the manual.
-fn text_page(name: &str, about: &str) -> File {
-    let mut text = head(name, 5, about);
-    for heading in ["DESCRIPTION", "FILES", "EXAMPLES"] {
+/// A page that is all in the manual.
+fn text_page(name: &str, part: u8, about: &str) -> File {
+    let mut text = head(name, part, about);
+    for heading in ["SYNOPSIS", "DESCRIPTION", "EXIT STATUS", "FILES", "EXAMPLES"] {
         add(&mut text, heading, &section(name, heading));
     }
     see_also(&mut text, name, "lxcbox(1)");
-    File { name: format!("{name}.5"), text }
+    File { name: format!("{name}.{part}"), text }
 }
 
 fn see_also(out: &mut String, page: &str, others: &str) {
