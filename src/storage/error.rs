@@ -190,6 +190,9 @@ impl Explain for StorageError {
             Self::NoProgram { package, .. } => Some(format!("the package {package} has it")),
             Self::NoSnapshot { .. } => Some("leave -s out to copy it".to_owned()),
             Self::Mounted { mount } => Some(format!("umount -R {mount}")),
+            Self::Create { source, .. } if source.is(crate::sys::errno::ENOTTY) => {
+                Some("only a btrfs has subvolumes: -P or --dir has to be on one".to_owned())
+            }
             Self::Destroy { source, .. } if source.is(crate::sys::errno::EBUSY) => {
                 Some("something is mounted there: see /proc/self/mountinfo".to_owned())
             }
