@@ -38,7 +38,8 @@ pub fn synopsis(command: &Command) -> String {
         text = format!("{} [-n] NAME [OPTION]...", command.name);
     }
     if let Some(rest) = command.find(super::args::id::REST) {
-        let (open, close) = match rest.value_name.contains(" [") || rest.value_name.contains("...") {
+        let (open, close) = match rest.value_name.contains(" [") || rest.value_name.contains("...")
+        {
             // It says itself what has to be there and what repeats.
             true => ("", ""),
             false => ("[", "...]"),

@@ -84,6 +84,7 @@ fn questions(lxcpath: &Path) -> Vec<(String, &'static [&'static str])> {
         ("lxc-wait -s FRO".into(), &["FROZEN"]),
         ("lxc-ls --format js".into(), &["json"]),
         ("lxc-create -t ho".into(), &["host"]),
+        ("lxc-ls -f -F UNP".into(), &["UNPRIVILEGED"]),
     ]
 }
 

@@ -31,12 +31,15 @@ fn values(option: &Opt) -> Values {
         ("KEY" | "KEY=VALUE" | "KEY=VAL", _) => Values::Keys,
         ("LEVEL", _) => Values::Words("trace debug info notice warn error crit alert fatal".into()),
         ("FORMAT", _) => Values::Words("text json".into()),
+        ("COLUMNS", _) => Values::Words(
+            "NAME STATE PID RAM SWAP AUTOSTART GROUPS INTERFACE IPV4 IPV6 UNPRIVILEGED".into(),
+        ),
         ("STATE|STATE", _) => Values::Words(State::ALL.map(State::name).join(" ")),
         ("TEMPLATE", _) => {
             let ours = crate::container::template::EMBEDDED.join(" ");
             Values::Words(ours + " none debian download local oci")
         }
-        ("STORE", _) => Values::Words("dir none best btrfs loop lvm overlay".into()),
+        ("STORE", _) => Values::Words("dir none best btrfs loop lvm overlay zfs".into()),
         _ => Values::Free,
     }
 }
