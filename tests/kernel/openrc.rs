@@ -1,12 +1,14 @@
 //! A Debian without systemd: sysvinit as process 1 and OpenRC's runlevels, as near as Debian's
 //! packages come to the boot of Alpine. Boots to its default runlevel, gets its address from
-//! udhcpc, reboots from inside and by lxc-stop -r, shuts down cleanly.
+//! udhcpc, reboots from inside and by lxc-stop -r, shuts down cleanly. The same with OpenRC's own
+//! process 1.
 //!
 //! Made once from the root file system of `systemd.rs` and kept beside it.
 
 use crate::machine::eventually;
 use crate::systemd::{cache, copy, debian, reboots, stops, until_address, with_copy};
 use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Mutex;
@@ -90,4 +92,51 @@ fn sysvinit_and_openrc_boot_reboot_and_shut_down() {
     until_address(&m);
     stops(&m, &name);
     assert!(fs::read_to_string(&log).unwrap().contains("Will now halt"));
+}
+
+/// Notes each boot in /boots, each end of one in /ends.
+const NOTES: &str = "\
+#!/sbin/openrc-run
+depend() { after *; }
+start() { echo >>/boots; }
+stop() { echo >>/ends; }
+";
+
+#[test]
+fn openrc_init_boots_reboots_and_shuts_down() {
+    let (m, name) = with_copy(&openrc(), "openrcinit", "");
+    let root = m.lxcpath().join(&name).join("rootfs");
+    let script = root.join("etc/init.d/notes");
+    fs::write(&script, NOTES).unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    symlink("/etc/init.d/notes", root.join("etc/runlevels/default/notes")).unwrap();
+    // Four boots: without what takes long and is in the test above.
+    for service in ["udev", "networking", "hwclock.sh", "procps", "urandom"] {
+        fs::remove_file(root.join("etc/runlevels/sysinit").join(service)).unwrap();
+    }
+    fs::remove_file(root.join("sbin/init")).unwrap();
+    symlink("openrc-init", root.join("sbin/init")).unwrap();
+    let count = |file| fs::read(root.join(file)).unwrap_or_default().len();
+    // Until then `openrc` still works on the boot; another one for a reboot would end in a boot
+    // that stands still.
+    let listens = || m.lxc("attach", &["-n", &name, "--", "test", "-p", "/run/openrc/init.ctl"]);
+    let boots = |boot| {
+        eventually(60, "the boot", || (count("boots") == boot).then_some(()));
+        eventually(30, "init's pipe", || (listens().status == 0).then_some(()));
+        assert_eq!(count("ends"), boot - 1);
+    };
+
+    m.start(&name);
+    boots(1);
+    reboots(&m, &name, &["openrc-shutdown", "--reboot", "now"]);
+    boots(2);
+    m.lxc("stop", &["-n", &name, "-r"]).ok();
+    boots(3);
+    m.lxc("attach", &["-n", &name, "--", "openrc-shutdown", "--poweroff", "now"]);
+    eventually(60, "the end", || (m.state(&name) == "STOPPED").then_some(()));
+    assert_eq!(count("ends"), 3);
+    m.start(&name);
+    boots(4);
+    stops(&m, &name);
+    assert_eq!(count("ends"), 4);
 }
