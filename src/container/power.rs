@@ -115,9 +115,9 @@ impl Explain for PowerError {
         match self {
             Self::Client(e) => e.hint(),
             Self::Cgroup(e) => e.hint(),
-            Self::TooSlow { name, .. } => Some(format!(
-                "lxc-stop -k -n {name} ends it at once; lxc.signal.halt names the signal that its \
-                 init understands"
+            Self::TooSlow { name, what, .. } => Some(format!(
+                "lxc-stop -k -n {name} ends it at once; lxc.signal.{what} names the signal that \
+                 its init understands"
             )),
             _ => None,
         }
