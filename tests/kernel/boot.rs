@@ -94,6 +94,12 @@ fn systemd_starts_containers_with_the_host_and_stops_them() {
     assert!(status.stdout.contains("bridge \"nosuch0\" does not exist"), "{}", status.stdout);
     assert_eq!(inside(&m, &name, "systemctl is-active lxc.service").ok().trim(), "active");
 
+    // It wants the network, which in a container is not made.
+    let condition = "systemctl show -p ConditionResult -p ActiveState lxc-net.service";
+    let condition = inside(&m, &name, condition).ok();
+    assert!(condition.contains("ConditionResult=no"), "{condition}");
+    assert!(condition.contains("ActiveState=inactive"), "{condition}");
+
     // Stopping the service stops them, starting it starts them.
     inside(&m, &name, "systemctl stop lxc.service lxc@idle.service").ok();
     assert_eq!(running(&m, &name), "");
@@ -109,6 +115,37 @@ fn systemd_starts_containers_with_the_host_and_stops_them() {
     inside(&m, &name, "systemctl start lxc.service").fails(1);
     assert_eq!(inside(&m, &name, "systemctl is-failed lxc.service").ok().trim(), "failed");
     stops(&m, &name);
+}
+
+/// USE_LXC_BRIDGE: what default.conf links to is waited for.
+fn waits_for_links(m: &Machine, name: &str) {
+    let etc = m.lxcpath().join(name).join("rootfs/etc");
+    fs::create_dir_all(etc.join("lxc")).unwrap();
+    let links = "lxc.net.0.type = veth\n  lxc.net.0.link=brlate\n# lxc.net.1.link = none\n\
+                 lxc.net.12.link = \"lo\"\nlxc.net.2.link =\n";
+    fs::write(etc.join("lxc/default.conf"), links).unwrap();
+    let helper = "/usr/local/libexec/lxc/lxc-containers start";
+    let start = |settings: &str, before: &str| {
+        fs::write(etc.join("default/lxc"), settings).unwrap();
+        inside(m, name, &format!("{before} {helper} 2>&1")).stdout
+    };
+    // Not asked for: no wait for what never comes.
+    assert!(!start("USE_LXC_BRIDGE=false\n", "").contains("brlate"));
+    // It comes first, and is up a second later.
+    let make = "{ sleep 1; ip link add brlate type bridge; sleep 1; ip link set brlate up; } &";
+    let said = start("USE_LXC_BRIDGE=true\n", make);
+    let told = "waiting for: brlate \n";
+    assert!(said.contains(told) && !said.contains("not up after"), "{said}");
+    let up = inside(m, name, "ip -o link show up dev brlate").ok();
+    assert!(up.contains("brlate"), "{up}");
+    // There already.
+    let said = start("USE_LXC_BRIDGE=true\n", "");
+    assert!(!said.contains("brlate"), "{said}");
+    // It does not come: what starts without it is started all the same, and somebody says so.
+    inside(m, name, "ip link del brlate").ok();
+    let said = start("USE_LXC_BRIDGE=true\nsleep() { :; }\n", "");
+    assert!(said.contains("not up after 30 seconds, of default.conf: brlate"), "{said}");
+    assert!(said.contains("broken: failed"), "{said}");
 }
 
 #[test]
@@ -147,6 +184,7 @@ fn openrc_and_sysvinit_scripts_do_the_same() {
     fs::write(root.join("etc/default/lxc"), "BOOTGROUPS=none\nOPTIONS='-A -g ,'\n").unwrap();
     inside(&m, &name, &format!("{script} start"));
     assert_eq!(running(&m, &name), "first idle");
+    waits_for_links(&m, &name);
 
     // They halt with the host.
     fs::remove_file(inner.join("broken/config")).unwrap();
