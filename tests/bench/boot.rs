@@ -59,21 +59,30 @@ impl Bench {
         SIDES.iter().map(|side| path_of(side)).collect()
     }
 
-    /// Starts all containers of a path and kills them.
+    /// Starts all containers of a path and kills them. Few rounds: LXC needs seconds for each.
+    /// The first, which warms up, is not counted; each is printed, for who cannot wait for the end.
     pub fn autostart(&self) {
         let count = 100.min(self.many);
-        let rounds = (self.rounds / 8).max(3);
+        let rounds = (self.rounds / 20).max(1);
         let paths = self.at_boot("auto", count, &[], "");
         let sides = sides("lxc-autostart");
         let mut starts = vec![Vec::new(); sides];
         let mut kills = vec![Vec::new(); sides];
-        for _ in 0..rounds {
+        for round in 0..=rounds {
             for side in 0..sides {
-                for (args, times) in [(&[][..], &mut starts), (&["-k"][..], &mut kills)] {
+                let took = [&[][..], &["-k"]].map(|args| {
                     let mut command = tool(side, "lxc-autostart");
                     let begin = Instant::now();
                     must(command.arg("-P").arg(&paths[side]).args(args));
-                    times[side].push(begin.elapsed());
+                    begin.elapsed()
+                });
+                println!(
+                    "  round {round}, {}: start {:.2?}, kill {:.2?}",
+                    SIDES[side], took[0], took[1]
+                );
+                if round > 0 {
+                    starts[side].push(took[0]);
+                    kills[side].push(took[1]);
                 }
             }
         }
