@@ -162,7 +162,7 @@ impl System {
         Self { who, set: Vec::new(), warnings: Vec::new() }
     }
 
-    /// Reads lxc.conf; a file that is not there sets nothing.
+    /// Reads lxc.conf; a file that is not there, or that the user may not open, sets nothing.
     ///
     /// # Errors
     /// The file is there and cannot be read, or sets something impossible.
@@ -171,6 +171,12 @@ impl System {
         match fs::read(&path).at("open", || format!("\"{}\"", path.display())) {
             Ok(bytes) => Self::parse(who, &String::from_utf8_lossy(&bytes), &path),
             Err(e) if absent(&e) => Ok(Self::new(who)),
+            // HOME is often another user's: `runuser` and some `sudo` keep it. LXC goes on too.
+            Err(cause) if cause.is(crate::sys::errno::EACCES) => {
+                let mut system = Self::new(who);
+                system.warnings.push(format!("{} is left out: {cause}", path.display()));
+                Ok(system)
+            }
             Err(cause) => Err(ConfigError::Read { path, cause }),
         }
     }
