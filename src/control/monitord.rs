@@ -10,8 +10,8 @@ use super::state::{NOTICE_BYTES, Notice, monitor_fifo};
 use crate::sys::event::{self, Epoll, Event, Ready, SignalFd};
 use crate::sys::fd::OpenFlags;
 use crate::sys::lock::{self, Wait};
-use crate::sys::unix::{self, Block};
-use crate::sys::{Result, SysError, cred, dirs, errno, fd, procfs, stdstream};
+use crate::sys::unix::{self, Block, Creds};
+use crate::sys::{Result, SysError, cred, dirs, errno, fd, path, procfs, stdstream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -189,9 +189,19 @@ pub enum Heard {
 }
 
 impl Observer {
-    /// Connects. ECONNREFUSED: there is no daemon; EAGAIN: it has not answered until `deadline`.
+    /// Connects. ECONNREFUSED: there is no daemon; EAGAIN: it has not answered until `deadline`;
+    /// EPERM: it is somebody's who has no business with the path. Anybody can take an abstract name.
     pub fn connect(lxcpath: &Path, deadline: Instant) -> Result<Self> {
         let connection = unix::connect_abstract(&address::monitor_socket(lxcpath), Some(deadline))?;
+        let Creds { uid, pid, .. } = unix::peer_creds(connection.as_fd())?;
+        let owns = || -> Result<bool> {
+            let dir = fd::open(lxcpath, OpenFlags::PATH, 0)?;
+            Ok(path::facts(dir.as_fd())?.uid == uid)
+        };
+        if uid != 0 && uid != cred::euid() && !owns().unwrap_or(false) {
+            let whose = format!("process {pid} of uid {uid}");
+            return Err(SysError::new("connect", whose, errno::EPERM));
+        }
         Ok(Self { connection, message: [0; NOTICE_BYTES], have: 0 })
     }
 

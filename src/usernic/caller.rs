@@ -94,19 +94,20 @@ impl Caller {
 }
 
 /// Wholly root, so that the caller can no more send signals to this process, deaf to those of the
-/// caller's terminal, and as far as possible without limits that would end it halfway.
+/// caller's terminal, and without limits that would end it halfway.
+///
+/// # Errors
+/// The caller limits the size of files, and root may not change that (a container's root):
+/// /run/lxc/nics might be written in part, which would lose count.
 pub(super) fn become_root() -> SysResult<()> {
     cred::setgroups(&[])?;
     cred::set_gid(0)?;
     cred::set_uid(0)?;
     process::umask(0o022);
     signal::block_all()?;
-    for resource in [RLIMIT_CPU, RLIMIT_FSIZE] {
-        // Where even root may not, a write that fails is told as any other.
-        let unlimited = prctl::Rlimit { soft: u64::MAX, hard: u64::MAX };
-        let _ = prctl::prlimit(0, resource, Some(unlimited));
-    }
-    Ok(())
+    let unlimited = prctl::Rlimit { soft: u64::MAX, hard: u64::MAX };
+    let _ = prctl::prlimit(0, RLIMIT_CPU, Some(unlimited));
+    prctl::prlimit(0, RLIMIT_FSIZE, Some(unlimited)).map(drop)
 }
 
 #[cfg(test)]

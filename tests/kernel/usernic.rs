@@ -317,6 +317,16 @@ fn the_helper_acts_for_its_caller_alone() {
     assert_eq!((m.nics(), m.sh("ip -br link | cut -d\" \" -f1").ok()), before);
     m.sh("ip link set br1 name br0").ok();
 
+    // A limit of the caller's is lifted, or refused where even root may not lift it; what is written
+    // half would lose count of others' devices.
+    let nics = m.nics();
+    let limited = m.by(EVA, &format!("ulimit -f 0; {create} none"));
+    let whole = match limited.status {
+        0 => m.nics().starts_with(&nics),
+        _ => m.nics() == nics && limited.stderr.contains("becoming root"),
+    };
+    assert!(whole, "{limited:?}");
+
     // Another user's namespace, the host's by whatever process, a file that is none: one answer,
     // whether there is such a thing or not (CVE-2017-5985, CVE-2018-6556, CVE-2022-47952).
     let host = m.holder_pid();

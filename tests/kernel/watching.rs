@@ -5,8 +5,9 @@ use crate::machine::{BINARY, Machine, eventually, run};
 use crate::protocol::without_lxc;
 use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 use std::fs;
+use std::io::Read as _;
 use std::path::PathBuf;
-use std::process::Child;
+use std::process::{Child, Stdio};
 
 const EMPTY: &str = "lxc.net.0.type = empty\n";
 
@@ -131,6 +132,35 @@ fn a_stopped_lxc_monitord_keeps_nobody_waiting() {
     m.sh(&format!("kill -CONT {pid}")).ok();
     monitor.told(&life(&c));
     m.lxc("monitor", &["-Q"]).ok();
+}
+
+#[test]
+fn somebody_elses_socket_is_not_believed() {
+    let m = Machine::new();
+    // Its name is that of the real one, which is asked for first.
+    m.lxc("monitor", &["-Q"]).fails(1);
+    let c = m.container("c", EMPTY);
+    let real = Monitor::start(&m, &OURS, &["-n", &c], 1);
+    let path = m.lxcpath().display().to_string();
+    let find = format!("sed -n 's|.* \\(@lxc/[0-9a-f]*/{path}\\)$|\\1|p' /proc/net/unix | head -1");
+    let name = m.sh(&find).ok().trim().to_owned();
+    assert!(name.starts_with("@lxc/"), "{name:?}");
+    m.lxc("monitor", &["-Q"]).ok();
+    drop(real);
+    let script = "import os,socket,sys; os.setgid(65534); os.setuid(65534); \
+                  s = socket.socket(socket.AF_UNIX); s.bind('\\0' + sys.argv[1][1:]); s.listen(); \
+                  print(flush=True); sys.stdin.read()";
+    let mut squatter = m.command("python3");
+    squatter.args(["-c", script, &name]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut squatter = squatter.spawn().unwrap();
+    let mut ready = [0];
+    squatter.stdout.as_mut().unwrap().read_exact(&mut ready).unwrap();
+    for args in [&[][..], &["-Q"]] {
+        let says = m.lxc("monitor", args).fails(1);
+        assert!(says.contains("of uid 65534"), "{says}");
+    }
+    drop(squatter.stdin.take());
+    squatter.wait().unwrap();
 }
 
 #[test]
