@@ -2,11 +2,12 @@
 //! containers. They start with it, the service tells of them, and they halt when it does.
 
 use crate::machine::{BINARY, Machine, eventually};
-use crate::openrc::openrc;
-use crate::systemd::{debian, stops, with_copy};
+use crate::openrc::{chroot, openrc};
+use crate::systemd::{cache, copy, debian, reboots, stops, with_copy};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// What the outer container needs for containers in it.
 const NESTING: &str = "lxc.include = /usr/share/lxc/config/nesting.conf\n\
@@ -192,4 +193,77 @@ fn openrc_and_sysvinit_scripts_do_the_same() {
     fs::remove_file(inner.join("first/rootfs/halted")).unwrap();
     stops(&m, &name);
     assert!(inner.join("first/rootfs/halted").exists());
+}
+
+/// What systemd needs for the units of somebody who has not logged in, and a user with ids.
+const USER: &str = "export DEBIAN_FRONTEND=noninteractive\n\
+    apt-get update -q && apt-get install -y -q --no-install-recommends libpam-systemd \
+    dbus-user-session uidmap && useradd -m -s /bin/sh alice &&\n\
+    echo alice:100000:65536 | tee /etc/subuid >/etc/subgid && chmod 711 /home/alice";
+
+/// The root file system, made if it is not there yet.
+fn with_user() -> PathBuf {
+    let root = cache().join("debian-12-user");
+    if root.join("etc/user.done").exists() {
+        return root;
+    }
+    let _ = fs::remove_dir_all(&root);
+    copy(&debian(), &root);
+    chroot(&root, USER);
+    fs::write(root.join("etc/user.done"), "").unwrap();
+    root
+}
+
+#[test]
+fn a_users_unit_starts_containers_with_the_host_and_stops_them() {
+    let (m, name) = with_copy(&with_user(), "userhost", NESTING);
+    host(&m, &name);
+    let root = m.lxcpath().join(&name).join("rootfs");
+    install(&root, "lxc-user.service", 0o644, "usr/local/lib/systemd/user/lxc.service");
+    let home = root.join("home/alice");
+    let own = home.join(".local/share/lxc");
+    fs::create_dir_all(&own).unwrap();
+    fs::rename(root.join("var/lib/lxc/first"), own.join("first")).unwrap();
+    let config = "lxc.start.auto = 1\nlxc.net.0.type = empty\n\
+                  lxc.idmap = u 0 100000 65536\nlxc.idmap = g 0 100000 65536\n\
+                  lxc.rootfs.path = dir:/home/alice/.local/share/lxc/first/rootfs\n";
+    fs::write(own.join("first/config"), config).unwrap();
+    let chown = |ids: &str, of: &Path| {
+        assert!(Command::new("chown").args(["-R", ids]).arg(of).status().unwrap().success());
+    };
+    chown("1000:1000", &home);
+    chown("100000:100000", &own.join("first/rootfs"));
+    let halted = own.join("first/rootfs/halted");
+
+    m.start(&name);
+    let alice = |command: &str| {
+        let env = "export XDG_RUNTIME_DIR=/run/user/1000 PATH=/usr/local/bin:/usr/bin:/bin";
+        inside(&m, &name, &format!("su - alice -c '{env}; {command}'"))
+    };
+    let booted = || {
+        eventually(90, "alice's systemd", || {
+            (alice("systemctl --user is-system-running").stdout.trim() == "running").then_some(())
+        });
+    };
+    eventually(90, "logind", || {
+        (inside(&m, &name, "loginctl enable-linger alice").status == 0).then_some(())
+    });
+    booted();
+    alice("systemctl --user enable --now lxc").ok();
+    // Its processes are the unit's.
+    let status = alice("systemctl --user status lxc").ok();
+    assert!(status.contains("Active: active (exited)"), "{status}");
+    assert!(status.contains("lxc.service\n") && status.contains("lxc.payload.first"), "{status}");
+    assert_eq!(alice("lxc-ls -1 --running").ok().trim(), "first");
+    alice("systemctl --user stop lxc").ok();
+    assert_eq!(alice("lxc-ls -1 --running").ok().trim(), "");
+    assert!(halted.exists());
+
+    // Nobody logs in: it starts with the host, and halts with it.
+    fs::remove_file(&halted).unwrap();
+    reboots(&m, &name, &["systemctl", "reboot"]);
+    booted();
+    assert_eq!(alice("lxc-ls -1 --running").ok().trim(), "first");
+    stops(&m, &name);
+    assert!(halted.exists());
 }
