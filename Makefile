@@ -57,7 +57,7 @@ BUILD  = $(TARGET_VAR)="$(STATIC_FLAGS)" $(CARGO)
 SYSROOT := $(shell rustc --print sysroot)
 LLD_DIR := $(patsubst %/,%,$(dir $(wildcard $(SYSROOT)/lib/rustlib/$(HOST)/bin/gcc-ld/ld.lld)))
 SMALL_CODE = -C llvm-args=-enable-machine-outliner=always -C llvm-args=-machine-outliner-reruns=2 \
-	-C llvm-args=-inline-max-stacksize=128
+	-C llvm-args=-inline-max-stacksize=128 -C llvm-args=-inline-threshold=0
 LLD_ARGS = --icf=all -T$(CURDIR)/release.ld -znoseparate-code --build-id=none -O2
 SMALL_FLAGS = $(SMALL_CODE) -C force-frame-pointers=yes
 ifneq ($(LLD_DIR),)
@@ -67,12 +67,11 @@ endif
 # The standard library built for size and without the reader of debug information that it carries
 # for back traces: needs the rust-src component. The stable compiler does it when it is told that
 # it may. SMALL_STD=no or yes instead of trying. A panic then has its message, but not its place,
-# and what `{:?}` says of a type of ours is its name or its variant's: nothing for users is printed
-# that way.
+# and `{:?}` prints nothing: users are shown texts by util::quote, and nothing else that way.
 STD_FEATURES = optimize_for_size$(if $(shell grep '^backtrace-trace-only' \
 	$(SYSROOT)/lib/rustlib/src/rust/library/std/Cargo.toml 2>/dev/null),$(,)backtrace-trace-only)
 STD_FLAGS  = -Zbuild-std=std,panic_abort -Zbuild-std-features=$(STD_FEATURES)
-SMALL_UNSTABLE = -Zlocation-detail=none -Zfmt-debug=shallow -Zinline-mir=no
+SMALL_UNSTABLE = -Zlocation-detail=none -Zfmt-debug=none -Zinline-mir=no
 SMALL_STD ?= $(shell RUSTC_BOOTSTRAP=1 $(CARGO) fetch -q --target $(TARGET) -Zbuild-std=std \
 	>/dev/null 2>&1 && echo yes)
 # $(call release,SUBCOMMAND): cargo's, with all that.

@@ -7,6 +7,7 @@
 
 use crate::sys::{self, SysError};
 use crate::util::blame::Explain;
+use crate::util::quote::quoted;
 use crate::util::time::Utc;
 use std::fmt::{self, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
@@ -170,13 +171,13 @@ pub enum DefaultPlace {
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
     /// Opening the file failed.
-    #[error("opening the log file {0:?}")]
+    #[error("opening the log file {}", quoted(.0))]
     Open(PathBuf, #[source] SysError),
     /// Reaching the system log failed.
-    #[error("opening the system log for facility {0:?}")]
+    #[error("opening the system log for facility {}", quoted(.0))]
     Syslog(String, #[source] SysError),
     /// Not one of syslog's facilities.
-    #[error("unknown syslog facility {0:?}")]
+    #[error("unknown syslog facility {}", quoted(.0))]
     Facility(String),
 }
 

@@ -1,5 +1,6 @@
 //! lxc-config: the settings of the host, from lxc.conf, and those of one container.
 
+use crate::util::quote::quoted;
 use super::Applet;
 use crate::config::keys;
 use crate::config::path::{SYSTEM_KEYS, SystemRow};
@@ -56,7 +57,7 @@ fn container(ctx: &Context, matches: &ArgMatches, verb: &str) -> Result<ExitCode
     };
     let container = Container::new(lxcpath, name)?;
     if !container.is_defined() {
-        return Err(Failure::new(format!("container {name:?} is not defined")));
+        return Err(Failure::new(format!("container {} is not defined", quoted(name))));
     }
     let words: Option<Vec<String>> =
         ctx.rest.iter().skip(1).map(|word| word.to_str().map(str::to_owned)).collect();

@@ -1,5 +1,6 @@
 //! lxc-push: files of the host into a container.
 
+use crate::util::quote::quoted;
 use super::Applet;
 use crate::container::Container;
 use crate::container::live::LiveError;
@@ -82,10 +83,10 @@ pub(super) fn end(ctx: &Context, done: Result<Copied, LiveError>) -> Result<Exit
         super::interrupted_or(error, signal)
     })?;
     for path in &done.mounts {
-        ctx.warn(&format!("{path:?} is another file system: only its mount point was copied"));
+        ctx.warn(&format!("{} is another file system: only its mount point was copied", quoted(path)));
     }
     for path in &done.skipped {
-        ctx.warn(&format!("{path:?} was left out: a device, a pipe or a socket; -a copies it"));
+        ctx.warn(&format!("{} was left out: a device, a pipe or a socket; -a copies it", quoted(path)));
     }
     match done.skipped.is_empty() {
         true => Ok(ExitCode::SUCCESS),

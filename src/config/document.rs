@@ -11,6 +11,7 @@ use super::keys::{self, Found, Options};
 use super::load::{Loader, Parsed, parse_line, quoted, write_line};
 use super::{Config, Origin};
 use crate::sys::error::{At as _, Result as SysResult};
+use crate::util::quote;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
@@ -372,7 +373,8 @@ fn write_fresh(target: &Path, fresh: &Path, bytes: &[u8]) -> SysResult<()> {
     let mode = old.map_or(0o640, |old| old.mode() & 0o777);
     file.set_permissions(fs::Permissions::from_mode(mode)).at("fchmod", operand)?;
     file.sync_all().at("fsync", operand)?;
-    fs::rename(fresh, target).at("rename", || format!("{fresh:?}, {target:?}"))?;
+    fs::rename(fresh, target)
+        .at("rename", || format!("{}, {}", quote::quoted(fresh), quote::quoted(target)))?;
     // The rename itself must survive a crash too; a directory that cannot be synced
     // (some network file systems) is no reason to fail after it.
     if let Some(dir) = target.parent().and_then(|dir| File::open(dir).ok()) {

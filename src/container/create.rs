@@ -16,6 +16,7 @@ use crate::storage::{self, Backend, Kind, Made, StorageError};
 use crate::sys::lock::{Wait, create_marker};
 use crate::sys::{SysError, cred, dirs, errno, fd};
 use crate::util::blame::{Explain, boxed};
+use crate::util::quote::quoted;
 use crate::util::sentence::sentence;
 use crate::util::sha1;
 use std::ffi::OsString;
@@ -59,13 +60,13 @@ pub enum CreateError {
     #[error("another lxc-create is making it just now")]
     InProgress,
     /// The container path cannot be made.
-    #[error("making the container path {0:?}")]
+    #[error("making the container path {}", quoted(.0))]
     Lxcpath(PathBuf, #[source] SysError),
     /// The container's directory or something in it cannot be made.
-    #[error("making {0:?}")]
+    #[error("making {}", quoted(.0))]
     Make(PathBuf, #[source] SysError),
     /// An `lxc.rootfs.path` from the config that is not there.
-    #[error("the root file system {path:?} does not exist")]
+    #[error("the root file system {} does not exist", quoted(path))]
     NoRootfs {
         /// As configured.
         path: PathBuf,
@@ -226,7 +227,7 @@ pub(super) fn clear_the_way(container: &Container) -> Result<(), CreateError> {
     match partial(container).map_err(|e| made(&container.dir(), e))? {
         Partial::Running => Err(CreateError::InProgress),
         Partial::Aborted => {
-            log::info!("removing what an aborted lxc-create left in {:?}", container.dir());
+            log::info!("removing what an aborted lxc-create left in {}", quoted(&container.dir()));
             Ok(destroy::remove_partial(container)?)
         }
         Partial::None if dirs::exists(&container.config_file()) => Err(CreateError::Exists),

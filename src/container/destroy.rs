@@ -11,6 +11,7 @@ use crate::storage::{self, Backend, StorageError, dir::Dir};
 use crate::sys::lock::Wait;
 use crate::sys::{SysError, cred, dirs, errno, fd, tree};
 use crate::util::blame::{Explain, boxed};
+use crate::util::quote::quoted;
 use crate::util::sentence::sentence;
 use std::ffi::OsStr;
 use std::os::fd::AsFd;
@@ -44,7 +45,7 @@ pub enum DestroyError {
     #[error("container is running")]
     Running,
     /// Its root file system holds more than the container.
-    #[error("refusing to remove the root file system {path:?}: {why}")]
+    #[error("refusing to remove the root file system {}: {why}", quoted(path))]
     Rootfs {
         /// As configured.
         path: PathBuf,
@@ -57,7 +58,7 @@ pub enum DestroyError {
     #[error("reading which containers depend on it")]
     Dependents(#[source] SysError),
     /// Its directory.
-    #[error("removing {0:?}")]
+    #[error("removing {}", quoted(.0))]
     Directory(PathBuf, #[source] SysError),
     /// The lock.
     #[error(transparent)]
@@ -250,8 +251,8 @@ fn remove(
         Ok(loaded) => Some(loaded.config),
         Err(e) if options.force => {
             done.notes.push(format!(
-                "{e}; its hooks were not run, and a root file system outside of {:?} stays",
-                container.dir()
+                "{e}; its hooks were not run, and a root file system outside of {} stays",
+                quoted(&container.dir())
             ));
             None
         }

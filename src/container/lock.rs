@@ -5,6 +5,7 @@ use super::Container;
 use crate::sys::lock::{self as file_lock, Wait};
 use crate::sys::{SysError, errno};
 use crate::util::blame::Explain;
+use crate::util::quote::quoted;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
@@ -12,10 +13,10 @@ use std::path::{Component, Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
     /// Another tool works on the container.
-    #[error("another tool is changing container {0:?}")]
+    #[error("another tool is changing container {}", quoted(.0))]
     Busy(String),
     /// The lock file cannot be opened or locked.
-    #[error("locking container {0:?} by {1:?}")]
+    #[error("locking container {} by {}", quoted(.0), quoted(.1))]
     File(String, PathBuf, #[source] SysError),
 }
 

@@ -13,6 +13,7 @@ use crate::sys::event::Ready;
 use crate::sys::process::Wait;
 use crate::sys::{SysError, cred, errno, event, process};
 use crate::util::blame::{Explain, Origin};
+use crate::util::quote::quoted;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
@@ -26,7 +27,7 @@ pub enum PowerError {
     #[error(transparent)]
     Cgroup(Box<CgroupError>),
     /// Waiting for the monitor's word.
-    #[error("waiting for the state of container {name:?}")]
+    #[error("waiting for the state of container {}", quoted(name))]
     Wait {
         /// The container.
         name: String,
@@ -35,7 +36,7 @@ pub enum PowerError {
         cause: SysError,
     },
     /// Its init cannot be signalled.
-    #[error("sending {signal} to init (process {pid}) of container {name:?}")]
+    #[error("sending {signal} to init (process {pid}) of container {}", quoted(name))]
     Signal {
         /// The container.
         name: String,
@@ -48,16 +49,16 @@ pub enum PowerError {
         cause: SysError,
     },
     /// There is no freezer.
-    #[error("this host has no cgroup freezer that container {0:?} is in")]
+    #[error("this host has no cgroup freezer that container {} is in", quoted(.0))]
     NoFreezer(String),
     /// It did not come back from a reboot.
-    #[error("container {name:?} stopped instead of rebooting")]
+    #[error("container {} stopped instead of rebooting", quoted(name))]
     Stopped {
         /// The container.
         name: String,
     },
     /// The wait was too short.
-    #[error("container {name:?} did not {what} within {seconds} seconds after {means}")]
+    #[error("container {} did not {what} within {seconds} seconds after {means}", quoted(name))]
     TooSlow {
         /// The container.
         name: String,
@@ -69,7 +70,7 @@ pub enum PowerError {
         means: Means,
     },
     /// A command of init's own cannot be run.
-    #[error("asking init of container {name:?}")]
+    #[error("asking init of container {}", quoted(name))]
     Attach {
         /// The container.
         name: String,
@@ -317,7 +318,7 @@ pub fn ask(container: &Container, request: Request) -> Result<Asked, PowerError>
         let ran = inside.run(COMMAND_PATIENCE).map_err(|cause| wait_error(container, cause))?;
         let ended = || pidfd.as_ref().is_some_and(|p| event::pidfd_ended(p.as_fd()) == Ok(true));
         if ran != Some(Wait::Exited(0)) && !ended() {
-            log::warn!("{means} in container {:?}: no success; sending {signal}", name());
+            log::warn!("{means} in container {}: no success; sending {signal}", quoted(&name()));
             means = Means::Signal(signal);
         }
     }

@@ -10,6 +10,7 @@ use crate::sys::ns::{setns, unshare};
 use crate::sys::process::{self, CStrings, Fork, Pid, Wait};
 use crate::sys::{SysError, cred, dirs, fd, prctl, signal, subreaper};
 use crate::util::blame::Explain;
+use crate::util::quote::quoted;
 use crate::util::texts;
 use std::ffi::{CString, OsStr, OsString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -38,7 +39,7 @@ pub enum Template {
 #[derive(Debug, thiserror::Error)]
 pub enum TemplateError {
     /// No such template.
-    #[error("template {name:?} not found")]
+    #[error("template {} not found", quoted(name))]
     NotFound {
         /// As asked for.
         name: String,
@@ -46,10 +47,10 @@ pub enum TemplateError {
         known: Vec<String>,
     },
     /// The file is there and cannot be run.
-    #[error("template {0:?} is not executable")]
+    #[error("template {} is not executable", quoted(.0))]
     NotExecutable(PathBuf),
     /// It cannot be read for its checksum.
-    #[error("reading template {0:?}")]
+    #[error("reading template {}", quoted(.0))]
     Read(PathBuf, #[source] SysError),
     /// The process cannot be started.
     #[error("running template {0}: {1}")]

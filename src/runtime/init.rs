@@ -10,6 +10,7 @@ mod terminals;
 use crate::sys::process::{self, CStrings, Pid};
 use crate::sys::{SysError, errno, signal};
 use crate::util::blame::Explain;
+use crate::util::quote::quoted;
 use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
@@ -41,7 +42,7 @@ pub enum InitError {
     #[error("{0}")]
     Setup(&'static str, #[source] SysError),
     /// The command is not there or cannot be run.
-    #[error("running {0:?}")]
+    #[error("running {}", quoted(.0))]
     Exec(OsString, #[source] SysError),
 }
 
@@ -80,7 +81,7 @@ pub fn exec_search(argv: &[OsString], env: &[(OsString, OsString)]) -> SysError 
     let path = env.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.as_os_str());
     let path = path.unwrap_or(OsStr::new(DEFAULT_PATH));
     let shown = String::from_utf8_lossy(program);
-    let mut worst = SysError::new("execve", format!("{shown:?}"), errno::ENOENT);
+    let mut worst = SysError::new("execve", quoted(&*shown), errno::ENOENT);
     for dir in path.as_bytes().split(|b| *b == b':') {
         let dir = if dir.is_empty() { b"." } else { dir };
         let error = exec_named(&[dir, b"/", program].concat(), argv, env);

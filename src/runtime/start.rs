@@ -339,9 +339,10 @@ impl Parts {
         match self.next()? {
             Some(Message::Reached(Step::LateNamespaces)) => Ok(()),
             None => Err(died(Step::LateNamespaces, self.init.wait().during(Step::Begin)?)),
-            Some(other) => {
-                Err(Failure::text(Step::LateNamespaces, format!("unexpected message {other:?}")))
-            }
+            Some(other) => Err(Failure::text(
+                Step::LateNamespaces,
+                format!("unexpected message {}", other.name()),
+            )),
         }
     }
 
@@ -368,7 +369,7 @@ impl Parts {
                 Some(other) => {
                     return Err(Failure::text(
                         Step::Ready,
-                        format!("unexpected message {other:?}"),
+                        format!("unexpected message {}", other.name()),
                     ));
                 }
             }
@@ -399,7 +400,9 @@ impl Parts {
                     Err(died(Step::Exec, end))
                 }
             },
-            Some(other) => Err(Failure::text(Step::Exec, format!("unexpected message {other:?}"))),
+            Some(other) => {
+                Err(Failure::text(Step::Exec, format!("unexpected message {}", other.name())))
+            }
         }
     }
 

@@ -352,6 +352,21 @@ pub enum Message {
     Failed(Failure),
 }
 
+impl Message {
+    /// What kind of message it is.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Reached(_) => "Reached",
+            Self::Go(_) => "Go",
+            Self::Fds(..) => "Fds",
+            Self::Pid(..) => "Pid",
+            Self::Log(..) => "Log",
+            Self::Verdicts(_) => "Verdicts",
+            Self::Failed(_) => "Failed",
+        }
+    }
+}
+
 /// Largest message in bytes; the kernel takes far more in one packet.
 const MAX_MESSAGE: usize = 8192;
 /// Largest of the three texts of a failure.
@@ -497,7 +512,7 @@ impl End {
                     self.early.set(Some(early));
                     continue;
                 }
-                Some(other) => format!("unexpected message {other:?}"),
+                Some(other) => format!("unexpected message {}", other.name()),
                 None => "the monitor is gone".to_string(),
             };
             return Err(Failure::text(step, text));
@@ -515,7 +530,7 @@ impl End {
         }
         match self.receive().during(step)? {
             Some(Message::Go(got)) if got == step => Ok(()),
-            Some(other) => Err(Failure::text(step, format!("unexpected message {other:?}"))),
+            Some(other) => Err(Failure::text(step, format!("unexpected message {}", other.name()))),
             None => Err(Failure::text(step, "the monitor is gone")),
         }
     }

@@ -3,6 +3,7 @@
 
 use super::error::{At, Result, SysError};
 use super::{mount, path};
+use crate::util::quote::quoted;
 use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -55,14 +56,13 @@ pub fn is_on(dir: BorrowedFd<'_>) -> bool {
 
 /// Makes the empty subvolume `name` in `dir`, which must be open for reading. ENOTTY elsewhere.
 pub fn create(dir: BorrowedFd<'_>, name: &OsStr) -> Result<()> {
-    ioctl(dir, 14, 0, name).at("BTRFS_IOC_SUBVOL_CREATE", || format!("{name:?}"))
+    ioctl(dir, 14, 0, name).at("BTRFS_IOC_SUBVOL_CREATE", || quoted(name))
 }
 
 /// Makes `name` in `dir` a writable copy of the subvolume `source`, sharing all its blocks;
 /// subvolumes in it become empty directories. EXDEV on another file system.
 pub fn snapshot(source: BorrowedFd<'_>, dir: BorrowedFd<'_>, name: &OsStr) -> Result<()> {
-    ioctl(dir, 1, source.as_raw_fd().into(), name)
-        .at("BTRFS_IOC_SNAP_CREATE", || format!("{name:?}"))
+    ioctl(dir, 1, source.as_raw_fd().into(), name).at("BTRFS_IOC_SNAP_CREATE", || quoted(name))
 }
 
 /// Removes the subvolume `name` in `dir` with its content; ENOTEMPTY when it holds others.

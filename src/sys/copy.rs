@@ -12,6 +12,7 @@ mod content;
 
 use super::error::{Result, SysError};
 use super::{fd, mount, path};
+use crate::util::quote::quoted;
 use attributes::attributes;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, SeekFrom, Stat};
 use rustix::io::Errno;
@@ -126,7 +127,7 @@ pub fn stream(
     owner: (u32, u32),
     mode: u32,
 ) -> Result<()> {
-    let at = |call| move |e| SysError::rustix(call, format!("{name:?}"), e);
+    let at = |call| move |e| SysError::rustix(call, quoted(name), e);
     let fresh = temporary().map_err(|(call, e)| at(call)(e))?;
     let file = create(to, &fresh).map_err(|(call, e)| at(call)(e))?;
     let mut write = || -> Result<()> {
@@ -428,7 +429,7 @@ impl<'a> Copy<'a> {
     fn remove_seeds(&mut self) {
         let Some((_, name)) = self.seeds.take() else { return };
         if let Err(e) = super::tree::remove(self.to, &name) {
-            log::warn!("removing {name:?} from the copy: {e}");
+            log::warn!("removing {} from the copy: {e}", quoted(&name));
         }
     }
 }

@@ -77,7 +77,11 @@ pub fn set_effective_uid(uid: u32) -> Result<()> {
 pub fn setgroups(groups: &[u32]) -> Result<()> {
     // SAFETY: the pointer and the length belong to `groups`, which outlives the call.
     let done = unsafe { libc::syscall(SETGROUPS, groups.len(), groups.as_ptr()) };
-    if done == 0 { Ok(()) } else { Err(SysError::last("setgroups", format!("{groups:?}"))) }
+    if done == 0 {
+        Ok(())
+    } else {
+        Err(SysError::last("setgroups", format!("{} groups", groups.len())))
+    }
 }
 
 /// Real, effective and saved group id at once.

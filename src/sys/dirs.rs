@@ -2,6 +2,7 @@
 //! run directories, installed links. What is below a rootfs goes through [`super::path`].
 
 use super::{At, Result, SysError};
+use crate::util::quote::quoted;
 use rustix::fs::OFlags;
 use std::ffi::OsString;
 use std::fs;
@@ -18,7 +19,7 @@ pub fn own_binary() -> Result<PathBuf> {
 ///
 /// Errors: EEXIST when `link` is there and no symbolic link.
 pub fn replace_symlink(target: &Path, link: &Path) -> Result<()> {
-    let operand = || format!("{:?}, {:?}", target, link);
+    let operand = || format!("{}, {}", quoted(target), quoted(link));
     match fs::symlink_metadata(link) {
         Ok(meta) if !meta.file_type().is_symlink() => {
             return Err(SysError::new("symlink", operand(), super::errno::EEXIST));
@@ -29,18 +30,16 @@ pub fn replace_symlink(target: &Path, link: &Path) -> Result<()> {
     name.push(format!(".{}", std::process::id()));
     let fresh = link.with_file_name(name);
     symlink(target, &fresh).at("symlink", operand)?;
-    fs::rename(&fresh, link).at("rename", || format!("{:?}, {:?}", fresh, link)).inspect_err(|_| {
-        let _ = fs::remove_file(&fresh);
-    })
+    fs::rename(&fresh, link)
+        .at("rename", || format!("{}, {}", quoted(&fresh), quoted(link)))
+        .inspect_err(|_| {
+            let _ = fs::remove_file(&fresh);
+        })
 }
 
 /// Makes a directory and its parents; those that exist stay as they are.
 pub fn make_all(path: &Path, mode: u32) -> Result<()> {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(mode)
-        .create(path)
-        .at("mkdir", || format!("{path:?}"))
+    fs::DirBuilder::new().recursive(true).mode(mode).create(path).at("mkdir", || quoted(path))
 }
 
 /// Makes a fifo unless something of that name is there.
@@ -48,13 +47,13 @@ pub fn make_fifo(path: &Path, mode: u32) -> Result<()> {
     let kind = rustix::fs::FileType::Fifo;
     match rustix::fs::mknodat(rustix::fs::CWD, path, kind, mode.into(), 0) {
         Err(rustix::io::Errno::EXIST) => Ok(()),
-        done => done.at("mknod", || format!("{path:?}")),
+        done => done.at("mknod", || quoted(path)),
     }
 }
 
 /// The names in a directory, sorted by bytes (strcmp, as LXC sorts containers).
 pub fn names(path: &Path) -> Result<Vec<OsString>> {
-    let operand = || format!("{path:?}");
+    let operand = || quoted(path);
     let mut names = Vec::new();
     for entry in fs::read_dir(path).at("open", operand)? {
         names.push(entry.at("getdents", operand)?.file_name());
@@ -98,19 +97,19 @@ pub fn memory_file(name: &str, content: &[u8]) -> Result<OwnedFd> {
 /// Owner and group of `path` itself, not of what a link names.
 pub fn chown(path: &Path, uid: u32, gid: u32) -> Result<()> {
     std::os::unix::fs::lchown(path, Some(uid), Some(gid))
-        .at("lchown", || format!("{path:?}, {uid}, {gid}"))
+        .at("lchown", || format!("{}, {uid}, {gid}", quoted(path)))
 }
 
 /// Mode of `path`, a directory or file of ours.
 pub fn set_mode(path: &Path, mode: u32) -> Result<()> {
     use std::os::unix::fs::PermissionsExt;
-    fs::set_permissions(path, fs::Permissions::from_mode(mode)).at("chmod", || format!("{path:?}"))
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).at("chmod", || quoted(path))
 }
 
 /// Renames `from` to `to`, which must not be there (EEXIST).
 pub fn rename_new(from: &Path, to: &Path) -> Result<()> {
     use rustix::fs::{CWD, RenameFlags, renameat_with};
-    let operand = || format!("{from:?}, {to:?}");
+    let operand = || format!("{}, {}", quoted(from), quoted(to));
     match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
         // A file system that cannot promise it.
         Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) if !to.exists() => {
@@ -131,7 +130,7 @@ pub fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
 /// Makes one directory with exactly this mode, whatever the umask. EEXIST when it is there.
 pub fn make(path: &Path, mode: u32) -> Result<()> {
     use std::os::unix::fs::PermissionsExt;
-    let operand = || format!("{path:?}");
+    let operand = || quoted(path);
     fs::DirBuilder::new().mode(mode).create(path).at("mkdir", operand)?;
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).at("chmod", operand)
 }
@@ -143,7 +142,7 @@ pub fn is_executable_file(path: &Path) -> bool {
 
 /// Removes a file or a link.
 pub fn unlink(path: &Path) -> Result<()> {
-    fs::remove_file(path).at("unlink", || format!("{path:?}"))
+    fs::remove_file(path).at("unlink", || quoted(path))
 }
 
 /// Makes the current directory the root of this process.
@@ -153,7 +152,7 @@ pub fn chroot_here() -> Result<()> {
 
 /// Removes an empty directory.
 pub fn remove_empty(path: &Path) -> Result<()> {
-    fs::remove_dir(path).at("rmdir", || format!("{path:?}"))
+    fs::remove_dir(path).at("rmdir", || quoted(path))
 }
 
 /// Replaces a file's content: written beside it, synced, renamed over it.
@@ -163,17 +162,17 @@ pub fn replace_file(path: &Path, bytes: &[u8]) -> Result<()> {
     let mut name = path.file_name().unwrap_or_default().to_os_string();
     name.push(".new");
     let fresh = path.with_file_name(name);
-    let operand = || format!("{fresh:?}");
+    let operand = || quoted(&fresh);
     let _ = fs::remove_file(&fresh);
     let mut options = fs::OpenOptions::new();
     let mut file =
         options.write(true).create_new(true).mode(0o640).open(&fresh).at("open", operand)?;
     file.write_all(bytes).at("write", operand)?;
     file.sync_all().at("fsync", operand)?;
-    fs::rename(&fresh, path).at("rename", || format!("{fresh:?}, {path:?}"))
+    fs::rename(&fresh, path).at("rename", || format!("{}, {}", quoted(&fresh), quoted(path)))
 }
 
 /// Writes a whole file, new or old, by the umask.
 pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
-    fs::write(path, bytes).at("write", || format!("{path:?}"))
+    fs::write(path, bytes).at("write", || quoted(path))
 }

@@ -3,6 +3,7 @@
 #![allow(unsafe_code, reason = "neither rustix nor std has OFD locks")]
 
 use super::{At, Result, SysError};
+use crate::util::quote::quoted;
 use rustix::fs::{AtFlags, Mode, OFlags};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -54,28 +55,28 @@ fn fcntl(fd: BorrowedFd<'_>, command: i32, kind: i32) -> Result<libc::c_short> {
 /// is below may have been prepared by somebody.
 pub fn open_lock_file(top: &Path, dirs: &Path, name: &std::ffi::OsStr) -> Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let mut at = rustix::fs::open(top, flags, Mode::empty()).at("open", || format!("{top:?}"))?;
+    let mut at = rustix::fs::open(top, flags, Mode::empty()).at("open", || quoted(top))?;
     for part in dirs.components() {
         let std::path::Component::Normal(part) = part else { continue };
         match rustix::fs::mkdirat(&at, part, Mode::from_raw_mode(0o755)) {
             Ok(()) | Err(rustix::io::Errno::EXIST) => {}
-            Err(e) => return Err(SysError::rustix("mkdirat", format!("{part:?}"), e)),
+            Err(e) => return Err(SysError::rustix("mkdirat", quoted(part), e)),
         }
         at = rustix::fs::openat(&at, part, flags | OFlags::NOFOLLOW, Mode::empty())
-            .at("openat", || format!("{part:?}"))?;
+            .at("openat", || quoted(part))?;
     }
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::openat(&at, name, flags | OFlags::NONBLOCK, Mode::from_raw_mode(0o600))
-        .at("openat", || format!("{name:?}"))
+        .at("openat", || quoted(name))
 }
 
 /// True if `path` still names the open file: a lock on a file that was unlinked protects nothing.
 pub fn is_same_file(fd: BorrowedFd<'_>, path: &Path) -> Result<bool> {
-    let open = rustix::fs::fstat(fd).at("fstat", || format!("{path:?}"))?;
+    let open = rustix::fs::fstat(fd).at("fstat", || quoted(path))?;
     match rustix::fs::statat(rustix::fs::CWD, path, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(named) => Ok((named.st_dev, named.st_ino) == (open.st_dev, open.st_ino)),
         Err(rustix::io::Errno::NOENT) => Ok(false),
-        Err(e) => Err(SysError::rustix("stat", format!("{path:?}"), e)),
+        Err(e) => Err(SysError::rustix("stat", quoted(path), e)),
     }
 }
 
@@ -83,7 +84,7 @@ pub fn is_same_file(fd: BorrowedFd<'_>, path: &Path) -> Result<bool> {
 pub fn create_marker(path: &Path) -> Result<OwnedFd> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
     let fd = rustix::fs::open(path, flags | OFlags::NOFOLLOW, Mode::empty())
-        .at("open", || format!("{path:?}"))?;
+        .at("open", || quoted(path))?;
     lock(fd.as_fd(), Wait::No)?;
     Ok(fd)
 }

@@ -45,14 +45,14 @@ impl Socket {
 
     /// A socket for `protocol` in the caller's network namespace.
     pub fn open_protocol(protocol: Protocol) -> Result<Self> {
-        let raw = match protocol {
-            Protocol::Route => None,
-            Protocol::Generic => Some(rustix::net::netlink::GENERIC),
-            Protocol::Netfilter => Some(rustix::net::netlink::NETFILTER),
+        let (name, raw) = match protocol {
+            Protocol::Route => ("Route", None),
+            Protocol::Generic => ("Generic", Some(rustix::net::netlink::GENERIC)),
+            Protocol::Netfilter => ("Netfilter", Some(rustix::net::netlink::NETFILTER)),
         };
         let (family, flags) = (AddressFamily::NETLINK, SocketFlags::CLOEXEC);
         let fd = rustix::net::socket_with(family, SocketType::RAW, flags, raw)
-            .at("socket", || format!("AF_NETLINK, {protocol:?}"))?;
+            .at("socket", || format!("AF_NETLINK, {name}"))?;
         // FALLBACK(<4.12): without extended acks an error is its number only.
         let _ = set_option(&fd, libc::NETLINK_EXT_ACK);
         Ok(Self::over(fd))

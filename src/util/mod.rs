@@ -4,6 +4,7 @@ pub mod blame;
 pub mod captab;
 pub mod ere;
 pub mod name;
+pub mod quote;
 pub mod sentence;
 pub mod sha1;
 pub mod sha256;

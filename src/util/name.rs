@@ -1,6 +1,7 @@
 //! Which names a container can have.
 
 use super::blame::Explain;
+use crate::util::quote::quoted;
 
 /// Why a name cannot be a container's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -9,10 +10,10 @@ pub enum NameError {
     #[error("the container name is empty")]
     Empty,
     /// A character that a directory or a line-based file cannot hold.
-    #[error("the container name {0:?} contains {1:?}")]
+    #[error("the container name {} contains '{}'", quoted(.0), .1.escape_debug())]
     Character(String, char),
     /// A leading dot: never listed.
-    #[error("the container name {0:?} begins with a dot")]
+    #[error("the container name {} begins with a dot", quoted(.0))]
     Dot(String),
     /// Longer than a file name.
     #[error(

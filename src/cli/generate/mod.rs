@@ -11,6 +11,7 @@ use crate::ui::Failure;
 use crate::ui::command::Takes;
 use crate::ui::help;
 use crate::util::blame::Explain;
+use crate::util::quote::quoted;
 use std::path::{Path, PathBuf};
 
 /// A file to be written.
@@ -20,7 +21,7 @@ struct File {
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("writing {0:?}")]
+#[error("writing {}", quoted(.0))]
 struct WriteError(PathBuf, #[source] SysError);
 
 impl Explain for WriteError {

@@ -15,6 +15,7 @@ use crate::sys::copy::Copied;
 use crate::sys::path::{Lookup, Root};
 use crate::sys::process::Wait;
 use crate::sys::{SysError, cred, errno, fd, ns, prctl, spawn, unix};
+use crate::util::quote::quoted;
 use crate::util::sentence::sentence;
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -96,7 +97,9 @@ fn work(
         .mounts
         .iter()
         .take(MAX_NOTES)
-        .map(|path| format!("{path:?} is another file system: only its mount point was copied"))
+        .map(|path| {
+            format!("{} is another file system: only its mount point was copied", quoted(path))
+        })
         .collect();
     stop().map_err(told)?;
     let (root, place) = open_root(job)?;

@@ -11,31 +11,32 @@ use crate::idmap::IdMapError;
 use crate::storage::StorageError;
 use crate::sys::SysError;
 use crate::util::blame::{Explain, boxed};
+use crate::util::quote::quoted;
 use std::path::PathBuf;
 
 /// Why there is no copy, snapshot or renamed container.
 #[derive(Debug, thiserror::Error)]
 pub enum CopyError {
     /// No source.
-    #[error("container {0:?} is not defined")]
+    #[error("container {} is not defined", quoted(.0))]
     Undefined(String),
     /// The source is being made, or its creation was interrupted.
-    #[error("container {0:?} is incomplete: its creation goes on or was interrupted")]
+    #[error("container {} is incomplete: its creation goes on or was interrupted", quoted(.0))]
     Incomplete(String),
     /// The source runs.
-    #[error("container {0:?} is running")]
+    #[error("container {} is running", quoted(.0))]
     Running(String),
     /// The target is there.
-    #[error("container {0:?} already exists")]
+    #[error("container {} already exists", quoted(.0))]
     Exists(String),
     /// Others use its files.
-    #[error("container {0:?} has clones")]
+    #[error("container {} has clones", quoted(.0))]
     Clones(String),
     /// It has snapshots, which belong to its name.
-    #[error("container {0:?} has snapshots")]
+    #[error("container {} has snapshots", quoted(.0))]
     Snapshots(String),
     /// No such snapshot.
-    #[error("container {container:?} has no snapshot {snapshot:?}")]
+    #[error("container {} has no snapshot {}", quoted(container), quoted(snapshot))]
     NoSnapshot {
         /// Of what.
         container: String,
@@ -54,10 +55,10 @@ pub enum CopyError {
     #[error("only an overlay can be kept in memory, not {0}")]
     NoTmpfs(&'static str),
     /// A file or directory of the target.
-    #[error("making {0:?}")]
+    #[error("making {}", quoted(.0))]
     Make(PathBuf, #[source] SysError),
     /// A file of the source's configuration.
-    #[error("copying {0:?}")]
+    #[error("copying {}", quoted(.0))]
     File(PathBuf, #[source] SysError),
     /// The lists of clones.
     #[error("noting which containers depend on which")]

@@ -5,6 +5,7 @@ use super::{InitError, exec_search, sig, signal_all};
 use crate::sys::event::{ALL_SIGNALS, Ready, SignalFd, poll};
 use crate::sys::process::{self, Fork, Pid, Wait};
 use crate::sys::{fd, pid1, signal};
+use crate::util::quote::quoted;
 use std::ffi::OsString;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
@@ -28,7 +29,7 @@ pub fn run(argv: &[OsString], env: &[(OsString, OsString)]) -> Result<u8, InitEr
             let error = start(argv, env);
             // The parent cannot say it: its standard error is the same, its status ours.
             let program = argv.first().cloned().unwrap_or_default();
-            let text = format!("lxc-init: running {program:?}: {error}\n");
+            let text = format!("lxc-init: running {}: {error}\n", quoted(&program));
             let _ = fd::write_all(std::io::stderr().as_fd(), text.as_bytes());
             process::exit_now(EXEC_FAILED)
         }
