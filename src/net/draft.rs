@@ -57,9 +57,9 @@ impl Draft<'_> {
     fn nic(self, notes: &mut Vec<Note>) -> Result<Nic, NetError> {
         let net = self.net;
         let Some(kind) = net.kind else {
-            let mut error = self.fault("type", Fault::NoType);
-            error.origin = error.origin.or_else(|| self.origins.first().map(|(_, o)| o.clone()));
-            return Err(error);
+            let any = || self.origins.first().map(|(_, o)| o.clone());
+            let origin = self.origin("type").or_else(any);
+            return Err(NetError::new(Some(self.index), origin, Fault::NoType));
         };
         self.only_keys_of(kind)?;
         if let Some(link) = &net.link {
@@ -111,10 +111,9 @@ impl Draft<'_> {
 
     fn device(&self, kind: NetKind) -> Result<Device, NetError> {
         let net = self.net;
-        let blamed = |b: Blame| NetError {
-            index: Some(self.index),
-            origin: self.origin(b.key).or_else(|| self.origin("type")),
-            fault: b.fault,
+        let blamed = |b: Blame| {
+            let origin = self.origin(b.key).or_else(|| self.origin("type"));
+            NetError::boxed(Some(self.index), origin, b.fault)
         };
         Ok(match kind {
             NetKind::None | NetKind::Empty => Device::Empty,

@@ -8,10 +8,16 @@ use crate::sys::errno;
 use crate::util::blame::{Explain, Origin};
 use std::fmt;
 use std::net::IpAddr;
+use std::ops::Deref;
 
-/// A fault of one `lxc.net.N`, or of the network as a whole.
+/// A fault of one `lxc.net.N`, or of the network as a whole. One word, so that every result with
+/// it is handed up in a register.
 #[derive(Debug)]
-pub struct NetError {
+pub struct NetError(Box<Blamed>);
+
+/// What a [`NetError`] says.
+#[derive(Debug)]
+pub struct Blamed {
     /// The N, unless the fault is of none in particular.
     pub index: Option<u32>,
     /// The line to blame.
@@ -20,10 +26,23 @@ pub struct NetError {
     pub fault: Box<Fault>,
 }
 
+impl Deref for NetError {
+    type Target = Blamed;
+
+    fn deref(&self) -> &Blamed {
+        &self.0
+    }
+}
+
 impl NetError {
     /// A fault of interface `index`, blamed on `origin`.
     pub fn new(index: Option<u32>, origin: Option<Origin>, fault: Fault) -> Self {
-        Self { index, origin, fault: Box::new(fault) }
+        Self::boxed(index, origin, Box::new(fault))
+    }
+
+    /// The same of a fault that is on the heap already.
+    pub(super) fn boxed(index: Option<u32>, origin: Option<Origin>, fault: Box<Fault>) -> Self {
+        Self(Box::new(Blamed { index, origin, fault }))
     }
 }
 

@@ -205,7 +205,7 @@ impl Nic {
     /// The same as [`Nic::fault`] for a fault that knows its key.
     pub(super) fn blamed(&self, blame: Blame) -> NetError {
         let Blame { key, fault } = blame;
-        NetError { index: Some(self.index), origin: self.origin(&[key]), fault }
+        NetError::boxed(Some(self.index), self.origin(&[key]), fault)
     }
 
     /// A fault of this interface, blamed on the first of `keys` that was set.

@@ -24,9 +24,20 @@ pub const LOOPBACK: u32 = 1;
 /// How often a dump is taken again when the table changed under it.
 const DUMP_TRIES: u32 = 20;
 
-/// A verb that failed.
+/// A verb that failed. One word, so that every result with it is handed up in a register.
 #[derive(Debug, thiserror::Error)]
-pub enum RtnlError {
+#[error(transparent)]
+pub struct RtnlError(Box<Reason>);
+
+impl<E: Into<Reason>> From<E> for RtnlError {
+    fn from(reason: E) -> Self {
+        Self(Box::new(reason.into()))
+    }
+}
+
+/// Why it failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Reason {
     /// The socket failed.
     #[error(transparent)]
     Socket(#[from] SysError),
@@ -73,16 +84,16 @@ pub enum RtnlError {
 impl RtnlError {
     /// The error number of the kernel's answer or of the socket.
     pub fn errno(&self) -> Option<i32> {
-        match self {
-            Self::Socket(e) => Some(e.errno),
-            Self::Refused { errno, .. } => Some(*errno),
+        match &*self.0 {
+            Reason::Socket(e) => Some(e.errno),
+            Reason::Refused { errno, .. } => Some(*errno),
             _ => None,
         }
     }
 
     /// True if the kernel refused with `errno`.
     pub fn is(&self, wanted: i32) -> bool {
-        matches!(self, Self::Refused { errno, .. } if *errno == wanted)
+        matches!(*self.0, Reason::Refused { errno, .. } if errno == wanted)
     }
 }
 
@@ -177,7 +188,7 @@ impl Rtnl {
     pub fn no_link_local(&mut self, name: &str) -> Result<()> {
         let request = request::no_link_local(Target::Name(name));
         let sequence = self.socket.next_sequence();
-        let datagram = request.finish(sequence).map_err(|cause| RtnlError::TooLong {
+        let datagram = request.finish(sequence).map_err(|cause| Reason::TooLong {
             verb: "set link",
             object: name.to_owned(),
             cause,
@@ -361,7 +372,7 @@ impl Rtnl {
                 return Ok(rows);
             }
         }
-        Err(RtnlError::Unsettled { verb })
+        Err(Reason::Unsettled { verb }.into())
     }
 
     /// One request and its answer. False if the kernel marked the dump as interrupted.
@@ -374,9 +385,9 @@ impl Rtnl {
         take: &mut dyn FnMut(&Message<'_>) -> std::result::Result<(), Malformed>,
     ) -> Result<bool> {
         let object = || object.to_owned();
-        let malformed = |cause| RtnlError::Malformed { verb, object: object(), cause };
+        let malformed = |cause| Reason::Malformed { verb, object: object(), cause };
         let sequence = self.socket.next_sequence();
-        let datagram = request.finish(sequence).map_err(|cause| RtnlError::TooLong {
+        let datagram = request.finish(sequence).map_err(|cause| Reason::TooLong {
             verb,
             object: object(),
             cause,
@@ -396,15 +407,16 @@ impl Rtnl {
                         let ack = parse_ack(&message).map_err(malformed)?;
                         return match ack.errno {
                             0 => Ok(settled),
-                            errno => Err(RtnlError::Refused {
+                            errno => Err(Reason::Refused {
                                 verb,
                                 object: object(),
                                 errno,
                                 text: ack.text,
-                            }),
+                            }
+                            .into()),
                         };
                     }
-                    nl::OVERRUN => return Err(malformed(Malformed("overrun"))),
+                    nl::OVERRUN => return Err(malformed(Malformed("overrun")).into()),
                     // NLMSG_NOOP and what else the netlink layer keeps for itself.
                     ..nl::FIRST_FAMILY => {}
                     _ => {
