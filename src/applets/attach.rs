@@ -8,8 +8,8 @@ use crate::container::Container;
 use crate::runtime::attach::{self, AttachError, Attachment, Elevated, EnvRules, Options};
 use crate::sys::errno;
 use crate::sys::prctl::Personality;
-use crate::ui::args::{self, flag, get, get_text, rest, shared};
-use crate::ui::command::{ArgMatches, Command};
+use crate::ui::args::{self, get, get_text};
+use crate::ui::command::ArgMatches;
 use crate::ui::{Context, Failure};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -18,49 +18,7 @@ use std::process::ExitCode;
 
 /// The registry's entry.
 pub const APPLET: Applet =
-    Applet { name: "lxc-attach", about: "runs a command in a running container", command, run };
-
-fn command() -> Command {
-    let option = |id, short, name| args::value(id, id, name).short(short);
-    let several = |id, name| args::value(id, id, name);
-    shared(
-        Command::new(APPLET.name)
-            .arg(
-                option("elevated-privileges", 'e', "CAP|CGROUP|LSM")
-                    .optional("CAP|CGROUP|LSM")
-                    .help("leave off these restrictions of the container; without a list: all"),
-            )
-            .arg(option("arch", 'a', "ARCH").help("pretend to be on this architecture"))
-            .arg(
-                option("namespaces", 's', "MOUNT|PID|UTSNAME|IPC|USER|NETWORK|CGROUP|TIME")
-                    .help("join these namespaces only; leaves off all restrictions, as -e does"),
-            )
-            .arg(
-                flag("remount-sys-proc", "remount-sys-proc")
-                    .short('R')
-                    .help("with -s and without MOUNT: mount /proc and /sys anew"),
-            )
-            .arg(flag("clear-env", "clear-env").help("begin with an empty environment"))
-            .arg(flag("keep-env", "keep-env").help("begin with the caller's environment (default)"))
-            .arg(several("keep-var", "NAME").help("with --clear-env: keep this variable"))
-            .arg(several("set-var", "NAME=VALUE").short('v').help("set a variable"))
-            .arg(option("pty-log", 'L', "FILE").help("append all that the terminal shows to FILE"))
-            .arg(
-                args::value(args::id::RCFILE, "rcfile", "FILE")
-                    .short('f')
-                    .help("load FILE instead of the config"),
-            )
-            .arg(option("uid", 'u', "UID").help("user id in the container (default 0)"))
-            .arg(option("gid", 'g', "GID").help("group id in the container (default 0)"))
-            .arg(option("context", 'c', "LABEL").help("SELinux context, or AppArmor profile"))
-            .arg(rest("COMMAND"))
-            .after_help(
-                "Without COMMAND: the login shell of the user. The exit status is the command's,\n\
-                 128 and its number for a signal, 127 if the command is not there, 126 if it \
-                 cannot be run.",
-            ),
-    )
-}
+    Applet { name: "lxc-attach", about: "runs a command in a running container", run };
 
 fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let options = options(ctx, matches)?;

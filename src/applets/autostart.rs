@@ -9,8 +9,8 @@ use crate::container::autostart::survey;
 use crate::container::power::Patience;
 use crate::sys::{cred, sealed};
 use crate::util::time::seconds;
-use crate::ui::args::{flag, get_text, shared_unnamed, value};
-use crate::ui::command::{ArgMatches, Command};
+use crate::ui::args::get_text;
+use crate::ui::command::ArgMatches;
 use crate::ui::{Context, Failure, out, report};
 use std::fmt::Write as _;
 use std::process::ExitCode;
@@ -20,7 +20,6 @@ use std::time::Duration;
 pub const APPLET: Applet = Applet {
     name: "lxc-autostart",
     about: "starts, reboots or stops the containers that are marked for it, in their order",
-    command,
     run,
 };
 
@@ -32,43 +31,6 @@ const JOBS_PER_CPU: usize = 2;
 const STOPS: usize = 256;
 /// Some of the containers failed.
 const SOME: u8 = 2;
-
-fn command() -> Command {
-    shared_unnamed(
-        Command::new(APPLET.name)
-            .arg(flag("reboot", "reboot").short('r').help("reboot those that run"))
-            .arg(flag("shutdown", "shutdown").short('s').help("shut those down that run"))
-            .arg(flag("kill", "kill").short('k').help("kill those that run"))
-            .arg(flag("list", "list").short('L').help("print the names, and delays, do nothing"))
-            .arg(flag("dry-run", "dry-run").help("print what would be done, do nothing"))
-            .arg(flag("all", "all").short('a').help("whatever their groups"))
-            .arg(
-                flag("ignore-auto", "ignore-auto")
-                    .short('A')
-                    .help("also those without lxc.start.auto"),
-            )
-            .arg(value("groups", "groups", "GROUP,...").short('g').help(
-                "these groups, one after the other; an empty one means those in no group \
-                 (default); may be repeated",
-            ))
-            .arg(value("timeout", "timeout", "SECONDS").short('t').help(
-                "how long each may take to be ready, or all together to stop before they are \
-                 killed (default 60); -1: for ever; 0: do not wait, neither for ready nor for a stop",
-            ))
-            .arg(
-                value("jobs", "jobs", "N")
-                    .short('j')
-                    .help("so many at the same time (default: two for each processor)"),
-            ),
-    )
-    .after_help(
-        "Low values of lxc.start.order start first and stop last; equal ones together. The next\n\
-         order begins when all before are ready (lxc.start.ready) and their lxc.start.delay is\n\
-         over. lxc.start.after = NAME waits for those, whatever the order; who fails or is too\n\
-         slow does not keep the others from being started.\n\
-         Exit status: 0 all went well, or there was nothing to do; 1 none did; 2 some failed.",
-    )
-}
 
 fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     if ctx.container.is_some() {

@@ -3,8 +3,8 @@
 use super::Applet;
 use crate::container::Container;
 use crate::container::live::Cgroups;
-use crate::ui::args::{quoted, rest, shared};
-use crate::ui::command::{ArgMatches, Command};
+use crate::ui::args::quoted;
+use crate::ui::command::ArgMatches;
 use crate::ui::{Context, Failure, out};
 use std::process::ExitCode;
 
@@ -12,17 +12,8 @@ use std::process::ExitCode;
 pub const APPLET: Applet = Applet {
     name: "lxc-cgroup",
     about: "prints or sets a cgroup value of a running container",
-    command,
     run,
 };
-
-fn command() -> Command {
-    shared(Command::new(APPLET.name).arg(rest("OBJECT [VALUE]")).after_help(
-        "OBJECT is a file of its cgroup as memory.max, or as the other cgroup version calls it.\n\
-         devices.allow and devices.deny take `TYPE MAJOR:MINOR ACCESS` or a device's path.\n\
-         What is set holds until the container stops.",
-    ))
-}
 
 fn run(ctx: &Context, _: &ArgMatches) -> Result<ExitCode, Failure> {
     let words: Vec<String> =

@@ -7,8 +7,8 @@ use crate::check::{self, Answer, Capacity, ConfigSource, Host, Outcome, Purpose,
 use crate::container::Container;
 use crate::container::start::{Start, StartError};
 use crate::runtime::daemon::Mode;
-use crate::ui::args::{Format, flag, format, get_format, get_text, shared_unnamed, value};
-use crate::ui::command::{ArgMatches, Command};
+use crate::ui::args::{Format, get_format, get_text};
+use crate::ui::command::ArgMatches;
 use crate::ui::json::Value;
 use crate::ui::{Context, Failure, out};
 use std::path::Path;
@@ -18,33 +18,12 @@ use std::process::ExitCode;
 pub const APPLET: Applet = Applet {
     name: "lxc-checkconfig",
     about: "finds out whether this kernel and host run containers",
-    command,
     run,
 };
 
 /// As the exit statuses of the help text.
 const UNFIT: u8 = 1;
 const UNCHECKED: u8 = 2;
-
-fn command() -> Command {
-    let purposes = "plain (default), unprivileged, systemd-guest or docker-inside";
-    shared_unnamed(
-        Command::new(APPLET.name)
-            .arg(format())
-            .arg(value("for", "for", "PURPOSE").help(purposes))
-            .arg(flag("fix", "fix").help(
-                "print the commands and the lines of files that mend what was found, and change \
-                 nothing",
-            )),
-    )
-    .after_help(
-        "The kernel is asked by trials in throw-away processes, for root and ordinary users alike;\n\
-         nothing is changed and no module is loaded. With -n the start of that container is planned.\n\
-         Environment: CONFIG=FILE checks the configuration of another kernel, and only that.\n\
-         Exit status: 0 when all that is required works, 1 when some does not, 2 when it could not\n\
-         be checked.",
-    )
-}
 
 fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let format = get_format(ctx, matches)?;

@@ -9,8 +9,8 @@ use crate::container::start::Start;
 use crate::container::Container;
 use crate::runtime::criu::Images;
 use crate::runtime::daemon::Mode;
-use crate::ui::args::{flag, get, get_text, shared, value};
-use crate::ui::command::{ArgMatches, Command};
+use crate::ui::args::{get, get_text};
+use crate::ui::command::ArgMatches;
 use crate::ui::{Context, Failure};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -19,40 +19,8 @@ use std::process::ExitCode;
 pub const APPLET: Applet = Applet {
     name: "lxc-checkpoint",
     about: "writes a running container to a directory, or restores it (criu)",
-    command,
     run,
 };
-
-fn command() -> Command {
-    shared(
-        Command::new(APPLET.name)
-            .arg(value("dir", "checkpoint-dir", "DIR").short('D').help("the directory (required)"))
-            .arg(flag("restore", "restore").short('r').help("restore it; otherwise it is dumped"))
-            .arg(flag("stop", "stop").short('s').help("dump: the container does not go on"))
-            .arg(
-                flag("pre-dump", "pre-dump")
-                    .short('p')
-                    .help("dump only the memory; the next dump writes what changed"),
-            )
-            .arg(
-                value("predump-dir", "predump-dir", "DIR")
-                    .help("dump: such a one, from the directory of -D"),
-            )
-            .arg(flag("daemon", "daemon").short('d').help("restore in the background (default)"))
-            .arg(flag("foreground", "foreground").short('F').help("restore, and wait for its end"))
-            .arg(
-                value("action-script", "action-script", "FILE")
-                    .short('A')
-                    .help("a script that criu runs at its stages"),
-            )
-            .arg(flag("verbose", "verbose").short('v').help("criu logs all it does")),
-    )
-    .after_help(
-        "criu's log is dump.log, pre-dump.log or restore.log in the directory. The container \
-         should have\nlxc.console.path = none, lxc.tty.max = 0 and interfaces of veth, macvlan or \
-         empty only.",
-    )
-}
 
 fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let usage = |text: &str| Failure::usage(ctx.prog, text);

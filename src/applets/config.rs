@@ -6,8 +6,8 @@ use crate::config::keys;
 use crate::config::path::{SYSTEM_KEYS, SystemRow};
 use crate::container::Container;
 use crate::container::settings::{self, Verb};
-use crate::ui::args::{flag, get, get_text, rest, value};
-use crate::ui::command::{ArgMatches, Command};
+use crate::ui::args::{get, get_text};
+use crate::ui::command::ArgMatches;
 use crate::ui::{Context, Failure, out};
 use std::process::ExitCode;
 
@@ -15,28 +15,10 @@ use std::process::ExitCode;
 pub const APPLET: Applet = Applet {
     name: "lxc-config",
     about: "prints the settings of the host; reads and changes a container's",
-    command,
     run,
 };
 
 /// As LXC's tool it takes none of the common options and prints its help on standard output.
-fn command() -> Command {
-    Command::new(APPLET.name)
-        .arg(flag("list", "list").short('l').help("list all settings"))
-        .arg(flag("help", "help").short('h').help("print the usage and exit"))
-        .arg(value("container", "name", "NAME").short('n').help("with a verb: the container"))
-        .arg(value("path", "lxcpath", "PATH").short('P').help("with a verb: its path"))
-        .arg(flag("live", "live").help("with a verb: in the running container, too"))
-        .arg(rest("KEY | get [KEY] | set KEY VALUE... | add KEY VALUE | unset KEY"))
-        .after_help(
-            "get, set, add and unset are about the container of -n. set replaces all values of a\n\
-             list, add appends. With --live the running container takes the value at once (cgroup\n\
-             limits, lxc.prlimit, lxc.sysctl, lxc.proc, lxc.uts.name, hwaddr, mtu, flags and\n\
-             addresses of its interfaces); a key that needs a restart is refused. A reboot from\n\
-             inside goes back to what it was started with.",
-        )
-}
-
 fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let verbs = ["get", "set", "add", "unset"];
     let verb = ctx.rest.first().and_then(|word| verbs.iter().find(|verb| *word == **verb));

@@ -3,8 +3,8 @@
 use super::Applet;
 use crate::container::Container;
 use crate::container::console::{self, End};
-use crate::ui::args::{get_text, shared, value};
-use crate::ui::command::{ArgMatches, Command};
+use crate::ui::args::get_text;
+use crate::ui::command::ArgMatches;
 use crate::ui::{Context, Failure, report};
 use std::process::ExitCode;
 
@@ -12,26 +12,8 @@ use std::process::ExitCode;
 pub const APPLET: Applet = Applet {
     name: "lxc-console",
     about: "connects to a terminal of a running container",
-    command,
     run,
 };
-
-fn command() -> Command {
-    shared(
-        Command::new(APPLET.name)
-            .arg(
-                value("tty", "tty", "NUMBER")
-                    .short('t')
-                    .help("0 is /dev/console, 1 is /dev/tty1 (default: the first free tty)"),
-            )
-            .arg(
-                value("escape", "escape", "PREFIX")
-                    .short('e')
-                    .help("the key that leads the escape, as ^a or a (default ^a)"),
-            )
-            .after_help("The prefix and then q leaves the terminal; the prefix twice types it."),
-    )
-}
 
 fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let number = match get_text(ctx, matches, "tty")? {

@@ -13,8 +13,8 @@ use crate::storage::clone::Wish;
 use crate::storage::{Format, Kind, Made};
 use crate::sys::copy::Copied;
 use crate::sys::sealed;
-use crate::ui::args::{flag, get, get_text, rest, shared, value};
-use crate::ui::command::{ArgMatches, Command};
+use crate::ui::args::{get, get_text};
+use crate::ui::command::ArgMatches;
 use crate::ui::progress::{Progress, Removals};
 use crate::ui::{Context, Failure, out};
 use std::process::ExitCode;
@@ -23,46 +23,11 @@ use std::process::ExitCode;
 pub const APPLET: Applet = Applet {
     name: "lxc-copy",
     about: "copies or renames a container, or starts a throw-away copy",
-    command,
     run,
 };
 
 /// How long a throw-away copy has to halt after its command.
 const HALT_SECONDS: i64 = 60;
-
-fn command() -> Command {
-    let options = [
-        ("newpath", 'p', "PATH", "container path of the copy, instead of the source's"),
-        ("backingstorage", 'B', "TYPE", "storage of the copy: dir, btrfs, loop, lvm, zfs, overlay"),
-        ("fssize", 'L', "SIZE", "size of a new image or volume: a number and B, K, M, G or T"),
-        ("mount", 'm', "MOUNTS", "with -e: bind=SOURCE[:TARGET][:ro|rw], overlay=SOURCE[:TARGET], …"),
-    ];
-    let flags = [
-        ("rename", 'R', "give the container the new name instead of copying it"),
-        ("snapshot", 's', "share the source's files or blocks: a dir becomes the layer below an overlay"),
-        ("allowrunning", 'a', "copy it while it runs"),
-        ("ephemeral", 'e', "start a snapshot that is destroyed when it stops"),
-        ("daemon", 'd', "with -e: run in the background (the default)"),
-        ("foreground", 'F', "with -e: stay; the console is this terminal"),
-        ("keepdata", 'D', "with -e: do not destroy it when it stops"),
-        ("tmpfs", 't', "with -e: keep its changes in memory"),
-        ("keepname", 'K', "keep the host name"),
-        ("keepmac", 'M', "keep the hardware addresses"),
-    ];
-    let mut command = Command::new(APPLET.name)
-        .arg(value("newname", "newname", "NAME").short('N').help("the name of the copy"));
-    for (name, letter, shown, text) in options {
-        command = command.arg(value(name, name, shown).short(letter).help(text));
-    }
-    for (name, letter, text) in flags {
-        command = command.arg(flag(name, name).short(letter).help(text));
-    }
-    shared(command.arg(rest("-- ARGUMENT")).after_help(
-        "ARGUMENTs go to the clone hooks; with -e they are a command, which runs in the copy by\n\
-         lxc-attach; the copy halts after it.\n\
-         With -e a name is found if none is given.",
-    ))
-}
 
 /// `--fssize`, here and in lxc-create.
 pub(super) fn parse_size(ctx: &Context, text: &str) -> Result<u64, Failure> {

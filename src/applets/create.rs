@@ -5,14 +5,14 @@ use crate::container::Container;
 use crate::container::create::{self, Request, Store};
 use crate::container::template::Template;
 use crate::storage::{Format, Kind, Made, StorageError};
-use crate::ui::args::{flag, get, get_text, rest, shared, value};
+use crate::ui::args::{get, get_text};
 use crate::ui::command::{ArgMatches, Command};
 use crate::ui::{Context, Failure, help, report};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// The registry's entry.
-pub const APPLET: Applet = Applet { name: "lxc-create", about: "makes a container", command, run };
+pub const APPLET: Applet = Applet { name: "lxc-create", about: "makes a container", run };
 
 /// What a container is made from when `-t` is missing.
 const DEFAULT_TEMPLATE: &str = "host";
@@ -20,48 +20,17 @@ const DEFAULT_TEMPLATE: &str = "host";
 const STORES: [&str; 10] =
     ["dir", "btrfs", "zfs", "lvm", "loop", "rbd", "overlay", "overlayfs", "nbd", "best"];
 /// Options of other backing stores, and what they are for.
-const STORE_OPTIONS: [(&str, &str, &str, &str); 10] = [
-    ("lvname", "NAME", "logical volume", "lvm"),
-    ("vgname", "NAME", "volume group", "lvm"),
-    ("thinpool", "NAME", "thin pool", "lvm"),
-    ("fstype", "TYPE", "file system of a new block device", "lvm, loop, rbd"),
-    ("fssize", "SIZE", "size of a new block device", "lvm, loop, rbd"),
-    ("zfsroot", "DATASET", "parent dataset", "zfs"),
-    ("rbdname", "NAME", "Ceph block device", "rbd"),
-    ("rbdpool", "NAME", "Ceph pool", "rbd"),
-    ("rbduser", "NAME", "Ceph user", "rbd"),
-    ("dir", "PATH", "the root file system, instead of below the container path", "dir"),
+const STORE_OPTIONS: [(&str, &str); 9] = [
+    ("lvname", "lvm"),
+    ("vgname", "lvm"),
+    ("thinpool", "lvm"),
+    ("fstype", "lvm, loop, rbd"),
+    ("fssize", "lvm, loop, rbd"),
+    ("zfsroot", "zfs"),
+    ("rbdname", "rbd"),
+    ("rbdpool", "rbd"),
+    ("rbduser", "rbd"),
 ];
-
-fn command() -> Command {
-    let mut command = Command::new(APPLET.name)
-        .arg(value("config", "config", "FILE").short('f').help("begin with this configuration"))
-        .arg(value("template", "template", "TEMPLATE").short('t').help(
-            "name or absolute path of the script that fills the root file system; \
-             none: directory and config only; default: host",
-        ))
-        .arg(
-            value("bdev", "bdev", "STORE")
-                .short('B')
-                .help("backing store: dir (default), btrfs, loop, lvm, zfs, none, best; several by comma"),
-        );
-    for (name, shown, text, stores) in STORE_OPTIONS {
-        command = command.arg(value(name, name, shown).help(format!("{text} ({stores})")));
-    }
-    shared(
-        command
-            .arg(
-                flag("help", "help")
-                    .short('h')
-                    .help("print this text and, with -t, the template's"),
-            )
-            .arg(rest("-- TEMPLATE-OPTION"))
-            .after_help(
-                "host: the programs of this machine, read-only, with an /etc and /var of its own; \
-                 no download.\nbusybox: a small system around the busybox of this machine.",
-            ),
-    )
-}
 
 fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let asked = get_text(ctx, matches, "template")?;
@@ -95,7 +64,7 @@ fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
 }
 
 fn help_with_template(asked: Option<&str>) -> Result<ExitCode, Failure> {
-    report::stderr_text(&help::help(&command(), APPLET.about));
+    report::stderr_text(&help::help(&Command::explained(APPLET.name), APPLET.about));
     if let Some(template) = asked.filter(|name| *name != "none") {
         report::stderr_text("\n");
         Template::find(template)?.show_help()?;
@@ -126,9 +95,9 @@ fn storage(ctx: &Context, matches: &ArgMatches) -> Result<Store, Failure> {
         let kind = stores.first().and_then(|word| Kind::parse(word)).unwrap_or(Kind::Dir);
         return Err(StorageError::NotNew { kind }.into());
     }
-    for (name, _, _, needs) in STORE_OPTIONS.iter().filter(|(name, ..)| *name != "dir") {
+    for (name, needs) in STORE_OPTIONS {
         if get(matches, name).is_some() && !needs.split(", ").any(|need| stores.contains(&need)) {
-            let block = matches!(*name, "fstype" | "fssize") && stores.contains(&"best");
+            let block = matches!(name, "fstype" | "fssize") && stores.contains(&"best");
             if !block {
                 let text = format!("--{name} is only valid with -B {}", needs.replace(", ", " or "));
                 return Err(Failure::usage(ctx.prog, text));

@@ -3,8 +3,7 @@
 use super::Applet;
 use crate::container::Container;
 use crate::container::destroy::{self, Options};
-use crate::ui::args::{flag, shared};
-use crate::ui::command::{ArgMatches, Command};
+use crate::ui::command::ArgMatches;
 use crate::ui::progress::Removals;
 use crate::ui::{Context, Failure};
 use std::process::ExitCode;
@@ -13,21 +12,8 @@ use std::process::ExitCode;
 pub const APPLET: Applet = Applet {
     name: "lxc-destroy",
     about: "removes a container and its root file system",
-    command,
     run,
 };
-
-fn command() -> Command {
-    shared(
-        Command::new(APPLET.name)
-            .arg(flag("force", "force").short('f').help("stop it first if it runs"))
-            .arg(
-                flag("snapshots", "snapshots")
-                    .short('s')
-                    .help("also destroy its snapshots and the clones that depend on it"),
-            ),
-    )
-}
 
 fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let container = Container::new(ctx.lxcpath.clone(), ctx.name())?;

@@ -3,8 +3,8 @@
 use super::Applet;
 use crate::container::{Container, device};
 use crate::sys::cred;
-use crate::ui::args::{quoted, rest, shared};
-use crate::ui::command::{ArgMatches, Command};
+use crate::ui::args::quoted;
+use crate::ui::command::ArgMatches;
 use crate::ui::{Context, Failure};
 use std::path::Path;
 use std::process::ExitCode;
@@ -13,18 +13,8 @@ use std::process::ExitCode;
 pub const APPLET: Applet = Applet {
     name: "lxc-device",
     about: "gives a running container a device of the host, or takes it away",
-    command,
     run,
 };
-
-fn command() -> Command {
-    shared(Command::new(APPLET.name).arg(rest("add|del DEVICE [OTHER]")).after_help(
-        "DEVICE is a node as /dev/fuse or a network interface. OTHER is its name in the container\n\
-         or, for an interface that comes back, on the host. A node is allowed in the cgroup too.\n\
-         When the container stops, hardware comes back to the host; interfaces that were made, as\n\
-         a veth, are gone.",
-    ))
-}
 
 fn run(ctx: &Context, _: &ArgMatches) -> Result<ExitCode, Failure> {
     if cred::euid() != 0 {

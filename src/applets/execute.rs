@@ -1,33 +1,20 @@
 //! lxc-execute: runs one command below our own small init.
 
 use super::Applet;
-use super::start::{close_inherited, defined, defines, go, shares, words};
+use super::start::{close_inherited, defined, go, words};
 use crate::container::Container;
 use crate::container::start::Start;
 use crate::runtime::daemon::Mode;
 use crate::sys::process::{self, Wait};
 use crate::sys::sealed;
-use crate::ui::args::{flag, get_text, rest, shared, value};
-use crate::ui::command::{ArgMatches, Command};
+use crate::ui::args::get_text;
+use crate::ui::command::ArgMatches;
 use crate::ui::{Context, Failure};
 use std::process::ExitCode;
 
 /// The registry's entry.
 pub const APPLET: Applet =
-    Applet { name: "lxc-execute", about: "run a command in a container of its own", command, run };
-
-fn command() -> Command {
-    let command = Command::new(APPLET.name)
-        .arg(flag("daemon", "daemon").short('d').help("run in the background"))
-        .arg(value("rcfile", "rcfile", "FILE").short('f').help("load FILE instead of the config"))
-        .arg(value("uid", "uid", "UID").short('u').help("user id of the command"))
-        .arg(value("gid", "gid", "GID").short('g').help("group id of the command"));
-    shared(shares(defines(command)).arg(rest("COMMAND"))).after_help(
-        "Without COMMAND, lxc.execute.cmd is run. Process 1 is lxcbox's own init; nothing of it \
-         need be in\nthe container. Exit status: COMMAND's; a signal that ended COMMAND ends \
-         lxc-execute too; 255 if\nCOMMAND cannot be run; 1 if the container could not start.",
-    )
-}
+    Applet { name: "lxc-execute", about: "run a command in a container of its own", run };
 
 fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     // What runs as process 1 is this very program.

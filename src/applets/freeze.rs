@@ -2,8 +2,7 @@
 
 use super::Applet;
 use crate::container::{Container, power};
-use crate::ui::args::shared;
-use crate::ui::command::{ArgMatches, Command};
+use crate::ui::command::ArgMatches;
 use crate::ui::{Context, Failure};
 use std::process::ExitCode;
 
@@ -11,13 +10,8 @@ use std::process::ExitCode;
 pub const APPLET: Applet = Applet {
     name: "lxc-freeze",
     about: "stops all processes of a container without ending them",
-    command,
     run,
 };
-
-fn command() -> Command {
-    shared(Command::new(APPLET.name))
-}
 
 fn run(ctx: &Context, _: &ArgMatches) -> Result<ExitCode, Failure> {
     power::freeze(&Container::new(ctx.lxcpath.clone(), ctx.name())?)?;

@@ -5,8 +5,8 @@ use crate::config::document::{self, Loaded};
 use crate::config::keys::Options;
 use crate::container::Container;
 use crate::container::info::{self, LinkUse, Meter, State, Usage};
-use crate::ui::args::{Format, flag, format, get_format, shared, value};
-use crate::ui::command::{ArgMatches, Command};
+use crate::ui::args::{Format, get_format};
+use crate::ui::command::ArgMatches;
 use crate::ui::json::Value;
 use crate::ui::{Context, Failure, out, size};
 use std::process::ExitCode;
@@ -15,26 +15,8 @@ use std::process::ExitCode;
 pub const APPLET: Applet = Applet {
     name: "lxc-info",
     about: "tells of a container: state, addresses, usage, configuration",
-    command,
     run,
 };
-
-fn command() -> Command {
-    shared(
-        Command::new(APPLET.name)
-            .arg(
-                value("config", "config", "KEY")
-                    .short('c')
-                    .help("the value of a key of its configuration; repeatable"),
-            )
-            .arg(flag("ips", "ips").short('i').help("its addresses"))
-            .arg(flag("pid", "pid").short('p').help("the process id of its init"))
-            .arg(flag("stats", "stats").short('S').help("what it uses"))
-            .arg(flag("state", "state").short('s').help("its state"))
-            .arg(flag("no-humanize", "no-humanize").short('H').help("bare numbers and values"))
-            .arg(format()),
-    )
-}
 
 /// What is asked for.
 struct Asked {

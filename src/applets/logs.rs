@@ -4,8 +4,8 @@ use super::Applet;
 use crate::container::Container;
 use crate::container::logs::{self, Source};
 use crate::sys::{SysError, fd};
-use crate::ui::args::{flag, get_text, shared, value};
-use crate::ui::command::{ArgMatches, Command};
+use crate::ui::args::get_text;
+use crate::ui::command::ArgMatches;
 use crate::ui::{Context, Failure, out};
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
@@ -14,26 +14,8 @@ use std::process::ExitCode;
 pub const APPLET: Applet = Applet {
     name: "lxc-logs",
     about: "prints what a container's console and log have",
-    command,
     run,
 };
-
-fn command() -> Command {
-    shared(
-        Command::new(APPLET.name)
-            .arg(flag("follow", "follow").short('f').help("go on with what comes"))
-            .arg(value("lines", "lines", "NUMBER").help("the last NUMBER lines only"))
-            .arg(flag("console", "console").help("the console alone"))
-            .arg(flag("log", "log").help("the container's log alone"))
-            .arg(flag("clear", "clear").help("empty the console's buffer instead"))
-            .after_help(
-                "The console is read from lxc.console.logfile and its rotated file, else from the\n\
-                 buffer that lxc.console.buffer.size gives a running container; the log is\n\
-                 lxc.log.file or the file of lxc-start -l. -f follows one of both, the console if\n\
-                 there is one.",
-            ),
-    )
-}
 
 fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let container = Container::new(ctx.lxcpath.clone(), ctx.name())?;

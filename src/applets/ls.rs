@@ -4,9 +4,8 @@ use super::Applet;
 use crate::container::info::State;
 use crate::container::survey::{self, Found, Scope, Wanted};
 use crate::ui::args::{
-    Format, flag, format, get, get_format, get_text, rest, shared_unnamed, value,
-};
-use crate::ui::command::{ArgMatches, Command};
+    Format, get, get_format, get_text, };
+use crate::ui::command::ArgMatches;
 use crate::ui::json::Value;
 use crate::ui::table::{Align, Column, Table, width};
 use crate::ui::{Context, Failure, out, size};
@@ -14,48 +13,11 @@ use crate::util::ere::Ere;
 use std::process::ExitCode;
 
 /// The registry's entry.
-pub const APPLET: Applet = Applet { name: "lxc-ls", about: "lists containers", command, run };
+pub const APPLET: Applet = Applet { name: "lxc-ls", about: "lists containers", run };
 
 /// Levels of containers in containers that `--nesting` without a number shows.
 const DEFAULT_NESTING: u32 = 5;
 const DEFAULT_COLUMNS: &str = "NAME,STATE,AUTOSTART,GROUPS,IPV4,IPV6,UNPRIVILEGED";
-
-fn command() -> Command {
-    shared_unnamed(
-        Command::new(APPLET.name)
-            .arg(flag("line", "line").short('1').help("one name a line"))
-            .arg(flag("fancy", "fancy").short('f').help("a table"))
-            .arg(value("fancy-format", "fancy-format", "COLUMNS").short('F').help(
-                "with -f: these columns, joined by commas: NAME, STATE, PID, RAM, SWAP, \
-                 AUTOSTART, GROUPS, INTERFACE, IPV4, IPV6, UNPRIVILEGED",
-            ))
-            .arg(format())
-            .arg(flag("active", "active").help("only active containers"))
-            .arg(flag("running", "running").help("only running containers"))
-            .arg(flag("frozen", "frozen").help("only frozen containers"))
-            .arg(flag("stopped", "stopped").help("only stopped containers"))
-            .arg(flag("defined", "defined").help("only containers that have a configuration"))
-            .arg(
-                value("nesting", "nesting", "N")
-                    .optional("5")
-                    .help("also the containers in running containers, N levels deep (default 5)"),
-            )
-            .arg(
-                value("filter", "filter", "REGEX")
-                    .help("only names that match the extended regular expression"),
-            )
-            .arg(
-                value("groups", "groups", "GROUPS")
-                    .short('g')
-                    .help("only containers that are in all of these groups, joined by commas"),
-            )
-            .arg(rest("REGEX")),
-    )
-    .after_help(
-        "STATE is BROKEN when the configuration cannot be read, STUCK (and the exit status 1)\n\
-         when the monitor does not answer.",
-    )
-}
 
 /// A column of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,13 +7,11 @@ use std::process::ExitCode;
 /// One tool of the toolset.
 #[derive(Clone, Copy)]
 pub struct Applet {
-    /// The name it is called by: `lxc-start`.
+    /// The name it is called by: `lxc-start`. The file of that name in `share/options` declares its
+    /// options ([`crate::ui::command`]).
     pub name: &'static str,
     /// One line for the help index and the man page: lower case, no full stop.
     pub about: &'static str,
-    /// Its options. [`crate::ui::args::shared`] or [`crate::ui::args::shared_unnamed`] adds the
-    /// common ones; a command without either takes none of them (lxc-config).
-    pub command: fn() -> crate::ui::command::Command,
     /// What it does. The status is what LXC's tool of the same name would have returned.
     pub run: fn(&Context, &crate::ui::command::ArgMatches) -> Result<ExitCode, Failure>,
 }
@@ -92,4 +90,21 @@ fn seconds(
 /// The applet called `name`, with or without `lxc-`.
 pub fn find(name: &str) -> Option<&'static Applet> {
     ALL.iter().copied().find(|applet| applet.name == name || applet.short_name() == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ui::command::Command;
+    use crate::util::texts;
+
+    #[test]
+    fn each_declares_its_options_and_explains_them() {
+        for applet in ALL {
+            assert!(texts::options(applet.name).is_some(), "no share/options/{}", applet.name);
+            for arg in Command::explained(applet.name).args.iter().filter(|a| !a.is_positional()) {
+                assert!(!arg.help.is_empty(), "{}: {arg:?}", applet.name);
+            }
+        }
+    }
 }

@@ -3,8 +3,8 @@
 use super::Applet;
 use crate::container::observe::{self, Heard, Notice};
 use crate::sys::event::{Epoll, Event, Ready};
-use crate::ui::args::{flag, lxcpaths, pattern, shared_pattern};
-use crate::ui::command::{ArgMatches, Command};
+use crate::ui::args::{lxcpaths, pattern};
+use crate::ui::command::ArgMatches;
 use crate::ui::{Context, Failure, out};
 use std::os::fd::AsFd;
 use std::process::ExitCode;
@@ -13,17 +13,8 @@ use std::process::ExitCode;
 pub const APPLET: Applet = Applet {
     name: "lxc-monitor",
     about: "tells of every change of state of the containers",
-    command,
     run,
 };
-
-fn command() -> Command {
-    let quit = flag("quit", "quit").short('Q').help("end lxc-monitord; nothing is monitored");
-    shared_pattern(Command::new(APPLET.name).arg(quit)).after_help(
-        "Runs until it is interrupted. -P may be given several times. The news come from \
-         lxc-monitord,\nwhich is started for each path and ends half a minute after its last client.",
-    )
-}
 
 fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let only = pattern(ctx, matches)?;

@@ -4,8 +4,7 @@
 use super::Applet;
 use crate::container::observe;
 use crate::sys::fd;
-use crate::ui::args::{flag, id, rest};
-use crate::ui::command::{ArgMatches, Command};
+use crate::ui::command::ArgMatches;
 use crate::ui::{Context, Failure};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -14,23 +13,10 @@ use std::process::ExitCode;
 pub const APPLET: Applet = Applet {
     name: "lxc-monitord",
     about: "collects the states of all containers of a path for lxc-monitor",
-    command,
     run,
 };
 
 /// As LXC's it takes none of the common options.
-fn command() -> Command {
-    Command::new(APPLET.name)
-        .arg(flag("daemon", "daemon").help("stay also while nobody listens"))
-        .arg(flag(id::HELP, "help").short('h').help("print this text and exit"))
-        .arg(rest("LXCPATH [PIPEFD]"))
-        .after_help(
-            "Serves LXCPATH (with --daemon the default one) and ends half a minute after its last \
-             client.\nPIPEFD is an open descriptor that gets one byte when it is ready. lxc-monitor \
-             starts it.",
-        )
-}
-
 fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let stays = matches.get_flag("daemon");
     let usage = |text: &str| Failure::usage(ctx.prog, text);

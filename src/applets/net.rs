@@ -2,10 +2,10 @@
 
 use super::Applet;
 use crate::hostnet::status::{Status, survey};
-use crate::hostnet::{self, Settings, Stopped, VARIABLES, Wanted, doctor};
+use crate::hostnet::{self, Settings, Stopped, Wanted, doctor};
 use crate::net::rtnl::Rtnl;
-use crate::ui::args::{Format, format, get_format, rest, shared_unnamed};
-use crate::ui::command::{ArgMatches, Command};
+use crate::ui::args::{Format, get_format};
+use crate::ui::command::ArgMatches;
 use crate::ui::json::Value;
 use crate::ui::{Context, Failure, out};
 use std::fmt::Write as _;
@@ -15,7 +15,6 @@ use std::process::ExitCode;
 pub const APPLET: Applet = Applet {
     name: "lxc-net",
     about: "makes the host's bridge for containers, with DHCP, DNS and NAT",
-    command,
     run,
 };
 
@@ -23,24 +22,6 @@ pub const APPLET: Applet = Applet {
 const NOT_RUNNING: u8 = 3;
 /// As LXC's script: a verb that it does not know.
 const USAGE: u8 = 2;
-
-fn command() -> Command {
-    let mut notes = String::from(
-        "VERB is one of:\n\
-         \x20 start    makes what is missing: bridge, addresses, forwarding, NAT, dnsmasq\n\
-         \x20 stop     takes back what start has made, and nothing else\n\
-         \x20 restart  stop and start; also reload, force-reload\n\
-         \x20 status   shows what there is; exit status 3 when something of it is missing\n\
-         \x20 doctor   names what blocks a container's traffic, each with the command that mends\n\
-         \x20          it; exit status 1 when something does\n\
-         Variables of /etc/default/lxc-net:\n",
-    );
-    for (name, about) in VARIABLES {
-        let _ = writeln!(notes, "  {name:<17} {about}");
-    }
-    shared_unnamed(Command::new(APPLET.name).arg(format()).arg(rest("VERB")))
-        .after_help(notes.trim_end().to_owned())
-}
 
 fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let format = get_format(ctx, matches)?;

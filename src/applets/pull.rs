@@ -1,13 +1,12 @@
 //! lxc-pull: files of a container to the host.
 
 use super::Applet;
-use super::push::{end, flags, options};
+use super::push::{end, options};
 use crate::container::Container;
 use crate::container::transfer;
 use crate::sys::copy::Copied;
 use crate::sys::{SysError, fd};
-use crate::ui::args::{rest, shared};
-use crate::ui::command::{ArgMatches, Command};
+use crate::ui::command::ArgMatches;
 use crate::ui::progress::Progress;
 use crate::ui::{Context, Failure};
 use std::process::ExitCode;
@@ -16,17 +15,8 @@ use std::process::ExitCode;
 pub const APPLET: Applet = Applet {
     name: "lxc-pull",
     about: "copies files out of a container, whether it runs or not",
-    command,
     run,
 };
-
-fn command() -> Command {
-    let archive = "the container's owners, set-id bits, device nodes, pipes and attributes, too";
-    shared(flags(Command::new(APPLET.name), archive).arg(rest("SOURCE... TARGET")).after_help(
-        "TARGET - is standard output. Several go into the directory TARGET. What is made belongs to\n\
-         root and has no set-id bits, unless -a is given: only for containers that you trust.",
-    ))
-}
 
 fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let Some((target, sources @ [_, ..])) = ctx.rest.split_last() else {

@@ -6,8 +6,8 @@ use crate::container::Container;
 use crate::container::live::LiveError;
 use crate::container::transfer::{self, Options};
 use crate::sys::copy::Copied;
-use crate::ui::args::{flag, get_text, rest, shared, value};
-use crate::ui::command::{ArgMatches, Command};
+use crate::ui::args::get_text;
+use crate::ui::command::ArgMatches;
 use crate::ui::progress::Progress;
 use crate::ui::{Context, Failure};
 use std::process::ExitCode;
@@ -16,31 +16,8 @@ use std::process::ExitCode;
 pub const APPLET: Applet = Applet {
     name: "lxc-push",
     about: "copies files into a container, whether it runs or not",
-    command,
     run,
 };
-
-/// The flags that both directions have.
-pub(super) fn flags(command: Command, archive: &'static str) -> Command {
-    command
-        .arg(flag("recursive", "recursive").short('r').help("directories with all that is in them"))
-        .arg(flag("create-dirs", "create-dirs").short('p').help("make the target's directories"))
-        .arg(flag("archive", "archive").short('a').help(archive))
-}
-
-fn command() -> Command {
-    let command = Command::new(APPLET.name)
-        .arg(value("uid", "uid", "NUMBER").help("owner inside (default: the source's, 0 for -)"))
-        .arg(value("gid", "gid", "NUMBER").help("group inside, likewise"))
-        .arg(value("mode", "mode", "MODE").help("mode of files (default: the source's, 644 for -)"));
-    shared(
-        flags(command, "device nodes, pipes and all attributes, too").arg(rest("SOURCE... TARGET"))
-            .after_help(
-                "SOURCE - is standard input. Several go into the directory TARGET. A file that is\n\
-                 there is replaced when the new one is complete; a link, too.",
-            ),
-    )
-}
 
 fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let number = |id: &str, radix: u32, max: u32| {

@@ -5,8 +5,8 @@ use crate::container::Container;
 use crate::container::copy::CopyError;
 use crate::container::snapshot;
 use crate::sys::copy::Copied;
-use crate::ui::args::{flag, get, get_text, rest, shared, value};
-use crate::ui::command::{ArgMatches, Command};
+use crate::ui::args::{get, get_text};
+use crate::ui::command::ArgMatches;
 use crate::ui::out::Out;
 use crate::ui::progress::{Progress, Removals};
 use crate::ui::{Context, Failure};
@@ -17,28 +17,11 @@ use std::process::ExitCode;
 pub const APPLET: Applet = Applet {
     name: "lxc-snapshot",
     about: "takes, lists, restores or destroys snapshots of a container",
-    command,
     run,
 };
 
 /// What `-d` takes for all of them.
 const ALL: &str = "ALL";
-
-fn command() -> Command {
-    shared(
-        Command::new(APPLET.name)
-            .arg(flag("list", "list").short('L').help("list the snapshots"))
-            .arg(flag("showcomments", "showcomments").short('C').help("with -L: and their comments"))
-            .arg(value("restore", "restore", "SNAPSHOT").short('r').help(
-                "put the container back to SNAPSHOT, or make a new container of it",
-            ))
-            .arg(value("newname", "newname", "NAME").short('N').help("with -r: the new container"))
-            .arg(value("destroy", "destroy", "SNAPSHOT").short('d').help("destroy it; ALL: all of them"))
-            .arg(value("comment", "comment", "FILE").short('c').help("keep FILE as the comment"))
-            .arg(rest("NEWNAME"))
-            .after_help("Without -L, -r and -d a snapshot is taken: snap0, snap1, …"),
-    )
-}
 
 fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let container = Container::new(ctx.lxcpath.clone(), ctx.name())?;

@@ -9,14 +9,14 @@ use crate::control::state::State;
 use crate::runtime::daemon::Mode;
 use crate::runtime::supervise::Ended;
 use crate::sys::{fd, sealed};
-use crate::ui::args::{flag, get, get_text, rest, shared, value};
-use crate::ui::command::{Arg, ArgMatches, Command};
+use crate::ui::args::{get, get_text};
+use crate::ui::command::ArgMatches;
 use crate::ui::{Context, Failure, out};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// The registry's entry.
-pub const APPLET: Applet = Applet { name: "lxc-start", about: "start a container", command, run };
+pub const APPLET: Applet = Applet { name: "lxc-start", about: "start a container", run };
 
 /// The namespaces that `--share-*` offers, as LXC has them.
 const SHARED: [(&str, NsKind); 4] = [
@@ -25,63 +25,6 @@ const SHARED: [(&str, NsKind); 4] = [
     ("--share-uts", NsKind::Uts),
     ("--share-pid", NsKind::Pid),
 ];
-
-fn command() -> Command {
-    let command = Command::new(APPLET.name)
-        .arg(flag("daemon", "daemon").short('d').help("run in the background (the default)"))
-        .arg(
-            flag("foreground", "foreground")
-                .short('F')
-                .help("stay; the console is this terminal; status 0 however init ends"),
-        )
-        .arg(
-            value("pidfile", "pidfile", "FILE")
-                .short('p')
-                .help("write the monitor's process number to FILE, removed at its end"),
-        )
-        .arg(value("rcfile", "rcfile", "FILE").short('f').help("load FILE instead of the config"))
-        .arg(
-            value("console", "console", "PATH")
-                .short('c')
-                .help("connect the console with this terminal device"),
-        )
-        .arg(
-            value("console-log", "console-log", "FILE")
-                .short('L')
-                .help("append what the console shows to FILE"),
-        )
-        .arg(
-            flag("close-all-fds", "close-all-fds")
-                .short('C')
-                .help("close inherited file descriptors (always in the background)"),
-        )
-        .arg(
-            flag("dry-run", "dry-run").help("print everything that would be done, and do nothing"),
-        );
-    shared(shares(defines(command)).arg(rest("COMMAND"))).after_help(
-        "COMMAND and its arguments run instead of lxc.init.cmd or /sbin/init.\n\
-         Exit status: 0 when the container runs (or did already), 1 when it could not start.",
-    )
-}
-
-/// `-s KEY=VALUE`, of lxc-start and lxc-execute.
-pub(super) fn defines(command: Command) -> Command {
-    command.arg(
-        value("define", "define", "KEY=VALUE")
-            .short('s')
-            .help("set a configuration key for this start; may be repeated"),
-    )
-}
-
-/// `--share-net` and its like.
-pub(super) fn shares(command: Command) -> Command {
-    SHARED.iter().fold(command, |command, (option, kind)| {
-        let help = format!("share the {} namespace of a container or process", kind.name());
-        let id = option.trim_start_matches('-');
-        let arg: Arg = value(id, id, "NAME|PID").help(help);
-        command.arg(arg)
-    })
-}
 
 /// The settings that the options stand for, each with its option's name.
 pub(super) fn defined(

@@ -4,15 +4,14 @@ use super::Applet;
 use crate::container::Container;
 use crate::container::info::{self, State};
 use crate::container::power::{self, Asked, Patience, PowerError, Request};
-use crate::ui::args::{flag, shared, value};
-use crate::ui::command::{ArgMatches, Command};
+use crate::ui::command::ArgMatches;
 use crate::ui::{Context, Failure, report};
 use std::process::ExitCode;
 use std::time::Duration;
 
 /// The registry's entry.
 pub const APPLET: Applet =
-    Applet { name: "lxc-stop", about: "shuts a container down, reboots or kills it", command, run };
+    Applet { name: "lxc-stop", about: "shuts a container down, reboots or kills it", run };
 
 /// How long a container has to halt unless told otherwise.
 const DEFAULT_SECONDS: i64 = 60;
@@ -20,20 +19,6 @@ const DEFAULT_SECONDS: i64 = 60;
 const QUIET: Duration = Duration::from_secs(2);
 /// What LXC returns for a container that does not run.
 const NOT_RUNNING: u8 = 2;
-
-fn command() -> Command {
-    shared(
-        Command::new(APPLET.name)
-            .arg(flag("reboot", "reboot").short('r').help("reboot the container"))
-            .arg(flag("nowait", "nowait").short('W').help("do not wait for it to stop or reboot"))
-            .arg(value("timeout", "timeout", "SECONDS").short('t').help(
-                "how long it may take (default 60), then it is killed; -1: for ever; 0: as -W",
-            ))
-            .arg(flag("kill", "kill").short('k').help("end it at once, without asking its init"))
-            .arg(flag("nokill", "nokill").help("do not kill it after the timeout"))
-            .arg(flag("nolock", "nolock").help("with -k: accepted for LXC's sake, no effect")),
-    )
-}
 
 fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let [reboot, nowait, kill, nokill, nolock] =

@@ -10,9 +10,8 @@ use crate::container::usage::{self, User};
 use crate::sys::event::{self, SignalFd, Watch, signal_bit};
 use crate::sys::term::{self, RawMode, WinSize};
 use crate::sys::{fd, process, signal, stdstream};
-use crate::ui::args::{Format, flag, format, get_format, get_text, lxcpaths, pattern};
-use crate::ui::args::{shared_pattern, value};
-use crate::ui::command::{ArgMatches, Command};
+use crate::ui::args::{Format, get_format, get_text, lxcpaths, pattern};
+use crate::ui::command::ArgMatches;
 use crate::ui::{Context, Failure, out};
 use crate::util::ere::Ere;
 use std::os::fd::AsFd;
@@ -22,7 +21,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 /// The registry's entry.
 pub const APPLET: Applet =
-    Applet { name: "lxc-top", about: "shows what the running containers use", command, run };
+    Applet { name: "lxc-top", about: "shows what the running containers use", run };
 
 const DELAY: i64 = 3;
 const BATCH_DELAY: i64 = 300;
@@ -30,29 +29,6 @@ const BATCH_DELAY: i64 = 300;
 const SIGNALS: [i32; 6] = [1, 2, 3, 15, TSTP, WINCH];
 const TSTP: i32 = 20;
 const WINCH: i32 = 28;
-
-fn command() -> Command {
-    shared_pattern(
-        Command::new(APPLET.name)
-            .arg(
-                value("delay", "delay", "SECONDS")
-                    .short('d')
-                    .help("between two looks (default 3, with -b 300)"),
-            )
-            .arg(flag("batch", "batch").short('b').help("lines of CSV instead of a live table"))
-            .arg(flag("once", "once").help("with -b: one look, then the end"))
-            .arg(format().help("json: with -b, a JSON document for each look"))
-            .arg(value("sort", "sort", "KEY").short('s').help(
-                "n name (default), c processor, b block devices, m memory, s memory and swap, \
-                 k kernel memory",
-            ))
-            .arg(flag("reverse", "reverse").short('r').help("the largest first")),
-    )
-    .after_help(
-        "Keys: q ends it, r reverses, n c b m s k sort. A container whose monitor does not answer \
-         within\na second is shown without figures.",
-    )
-}
 
 /// Where to look.
 struct Look {

@@ -3,18 +3,13 @@
 use super::Applet;
 use crate::container::info::{self, State};
 use crate::container::{Container, power};
-use crate::ui::args::shared;
-use crate::ui::command::{ArgMatches, Command};
+use crate::ui::command::ArgMatches;
 use crate::ui::{Context, Failure};
 use std::process::ExitCode;
 
 /// The registry's entry.
 pub const APPLET: Applet =
-    Applet { name: "lxc-unfreeze", about: "lets a frozen container run again", command, run };
-
-fn command() -> Command {
-    shared(Command::new(APPLET.name))
-}
+    Applet { name: "lxc-unfreeze", about: "lets a frozen container run again", run };
 
 /// A container that does not run has nothing frozen: success, as in LXC.
 fn run(ctx: &Context, _: &ArgMatches) -> Result<ExitCode, Failure> {

@@ -8,8 +8,8 @@ use crate::runtime::attach::{parse_id, parse_namespaces};
 use crate::runtime::unshare::{self, Step, UnshareError};
 use crate::sys::process::{Pid, Wait};
 use crate::sys::{cred, fd, passwd, procfs};
-use crate::ui::args::{flag, get_text, rest, shared_unnamed, value};
-use crate::ui::command::{ArgMatches, Command};
+use crate::ui::args::get_text;
+use crate::ui::command::ArgMatches;
 use crate::ui::{Context, Failure};
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -17,35 +17,7 @@ use std::process::ExitCode;
 
 /// The registry's entry.
 pub const APPLET: Applet =
-    Applet { name: "lxc-unshare", about: "runs a command in new namespaces", command, run };
-
-fn command() -> Command {
-    shared_unnamed(
-        Command::new(APPLET.name)
-            .arg(value("namespaces", "namespaces", "LIST").short('s').help(
-                "MOUNT, PID, UTSNAME, IPC, USER, NETWORK, CGROUP or TIME; several joined by |",
-            ))
-            .arg(
-                value("user", "user", "USER")
-                    .short('u')
-                    .help("with USER: the caller is this user, by name or number, in there"),
-            )
-            .arg(value("hostname", "hostname", "NAME").short('H').help("with UTSNAME: its name"))
-            .arg(
-                value("ifname", "ifname", "INTERFACE")
-                    .short('i')
-                    .help("with NETWORK: move it in; repeatable"),
-            )
-            .arg(flag("daemon", "daemon").short('d').help("do not wait for the command"))
-            .arg(
-                flag("remount", "remount")
-                    .short('M')
-                    .help("with MOUNT: mount /proc, /dev/shm and /dev/mqueue anew"),
-            )
-            .arg(rest("COMMAND")),
-    )
-    .after_help("The exit status is 0 if COMMAND's is, otherwise 1, as LXC has it.")
-}
+    Applet { name: "lxc-unshare", about: "runs a command in new namespaces", run };
 
 fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let usage = |text: &str| Failure::usage(ctx.prog, text);

@@ -6,8 +6,7 @@ use crate::idmap::{self, IdMap, NsId, Writer};
 use crate::runtime::attach::parse_id;
 use crate::runtime::unshare::{self, UnshareError};
 use crate::sys::{cred, fd, passwd};
-use crate::ui::args::{flag, id, rest};
-use crate::ui::command::{Arg, ArgMatches, Command, Takes};
+use crate::ui::command::ArgMatches;
 use crate::ui::{Context, Failure};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -17,27 +16,10 @@ use std::process::ExitCode;
 pub const APPLET: Applet = Applet {
     name: "lxc-usernsexec",
     about: "runs a command as root of a new user namespace",
-    command,
     run,
 };
 
 /// As LXC's it takes none of the common options.
-fn command() -> Command {
-    let value = |id, letter, name| Arg { value_name: name, ..Arg::new(id, Takes::Value) }.short(letter);
-    Command::new(APPLET.name)
-        .arg(value("map", 'm', "u|g|b:NSID:HOSTID:COUNT").help(
-            "ids of users, groups or both in the namespace and outside; repeatable (default: the \
-             caller's first line of /etc/subuid and of /etc/subgid, from 0 on)",
-        ))
-        .arg(Arg::new("self", Takes::Nothing).short('s').help("map the caller, too, behind the others"))
-        .arg(value("uid", 'u', "UID").help("the user to be in there (default 0)"))
-        .arg(value("gid", 'g', "GID").help("the group to be in there (default 0)"))
-        .arg(flag(id::HELP, "help").short('h').help("print this text and exit"))
-        .arg(rest("COMMAND"))
-        .after_help("COMMAND is /bin/sh by default. The exit status is its own, 128 plus the signal \
-             that ended it,\nor 1. Mounts made in there are not seen outside.")
-}
-
 fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let number = |id: &str, letter: char| match matches.get(id) {
         None => Ok(0),

@@ -4,29 +4,14 @@ use super::Applet;
 use crate::container::Container;
 use crate::container::info::State;
 use crate::container::power::{self, Patience};
-use crate::ui::args::{get_text, shared, value};
-use crate::ui::command::{ArgMatches, Command};
+use crate::ui::args::get_text;
+use crate::ui::command::ArgMatches;
 use crate::ui::{Context, Failure};
 use std::process::ExitCode;
 
 /// The registry's entry.
 pub const APPLET: Applet =
-    Applet { name: "lxc-wait", about: "waits for a state of a container", command, run };
-
-fn command() -> Command {
-    shared(
-        Command::new(APPLET.name)
-            .arg(value("state", "state", "STATE|STATE").short('s').help(
-                "STOPPED, STARTING, RUNNING, STOPPING, ABORTING, FREEZING, FROZEN or THAWED; \
-                     several joined by |",
-            ))
-            .arg(
-                value("timeout", "timeout", "SECONDS")
-                    .short('t')
-                    .help("give up after that many seconds (default -1: never)"),
-            ),
-    )
-}
+    Applet { name: "lxc-wait", about: "waits for a state of a container", run };
 
 fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let Some(text) = get_text(ctx, matches, "state")? else {

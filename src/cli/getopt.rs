@@ -218,18 +218,12 @@ pub fn order_from(posixly_correct: Option<&OsStr>) -> Order {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ui::args::{flag, rest, shared, value};
+
+    const DECLARED: &str = "-d, --daemon\n--define\n-e, --elevated[=WHAT]ALL\n-u, --uid=N\n\
+                            m: -m VALUE\nrest: COMMAND\n* -n, --name=NAME\n";
 
     fn command() -> Command {
-        shared(
-            Command::new("lxc-x")
-                .arg(flag("daemon", "daemon").short('d'))
-                .arg(flag("define", "define"))
-                .arg(value("elevated", "elevated", "WHAT").short('e').optional("ALL"))
-                .arg(value("uid", "uid", "N").short('u'))
-                .arg(Arg::new("m", Takes::Value).short('m'))
-                .arg(rest("COMMAND")),
-        )
+        Command::read("lxc-x", DECLARED, &crate::util::texts::options)
     }
 
     /// `--id=value` of each option by its declaration, `--`, the arguments.

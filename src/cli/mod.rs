@@ -26,12 +26,12 @@ pub fn main() -> ExitCode {
 
 /// Runs one applet with the words after its name.
 fn run(applet: &'static Applet, words: &[OsString]) -> ExitCode {
-    let command = command_of(applet);
+    let command = Command::new(applet.name);
     let order = getopt::order_from(std::env::var_os("POSIXLY_CORRECT").as_deref());
     let matches = match getopt::parse(&command, words, order) {
         Ok(Parsed::Run(matches)) => matches,
-        Ok(Parsed::Help) => return help_text(applet, &command, ExitCode::SUCCESS),
-        Ok(Parsed::HelpFailing) => return help_text(applet, &command, ExitCode::FAILURE),
+        Ok(Parsed::Help) => return help_text(applet, ExitCode::SUCCESS),
+        Ok(Parsed::HelpFailing) => return help_text(applet, ExitCode::FAILURE),
         Ok(Parsed::Usage) => {
             report::stderr_text(&help::usage(&command));
             return ExitCode::SUCCESS;
@@ -51,11 +51,6 @@ fn run(applet: &'static Applet, words: &[OsString]) -> ExitCode {
     finish(applet, Some(&ctx), result)
 }
 
-/// What the applet declares.
-pub fn command_of(applet: &Applet) -> Command {
-    (applet.command)()
-}
-
 fn start_log(ctx: &Context) -> Result<(), Failure> {
     crate::logging::start(&crate::logging::Setup {
         prog: ctx.prog,
@@ -72,8 +67,8 @@ fn start_log(ctx: &Context) -> Result<(), Failure> {
     Ok(())
 }
 
-fn help_text(applet: &Applet, command: &Command, status: ExitCode) -> ExitCode {
-    report::stderr_text(&help::help(command, applet.about));
+fn help_text(applet: &Applet, status: ExitCode) -> ExitCode {
+    report::stderr_text(&help::help(&Command::explained(applet.name), applet.about));
     status
 }
 

@@ -20,7 +20,7 @@ mod walls;
 
 pub use dnsmasq::Lease;
 pub use error::HostNetError;
-pub use settings::{Settings, Side, VARIABLES};
+pub use settings::{Settings, Side};
 pub use start::{Stopped, start, stop};
 
 use crate::util::blame::Origin;

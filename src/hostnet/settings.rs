@@ -9,26 +9,26 @@ use crate::util::blame::{Origin, Sourced};
 use crate::util::sha256;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Every variable that means something here or in LXC's other scripts, with its meaning.
-pub const VARIABLES: [(&str, &str); 18] = [
-    ("USE_LXC_BRIDGE", "true: lxc-net does its work"),
-    ("LXC_BRIDGE", "name of the bridge, default lxcbr0"),
-    ("LXC_BRIDGE_MAC", "its hardware address, default 10:66:6a:00:00:00"),
-    ("LXC_ADDR", "its IPv4 address, default 10.0.3.1"),
-    ("LXC_NETMASK", "its netmask or prefix length, default 255.255.255.0"),
-    ("LXC_NETWORK", "what is masqueraded, default the network of LXC_ADDR"),
-    ("LXC_DHCP_RANGE", "FIRST,LAST[,TIME] for dnsmasq, default all of the network"),
-    ("LXC_DHCP_MAX", "leases at most, default as many as the range has"),
-    ("LXC_DHCP_CONFILE", "further configuration of dnsmasq, default none"),
-    ("LXC_DHCP_PING", "false: an address is given out without a ping before"),
-    ("LXC_DOMAIN", "domain of the containers' names, default none"),
-    ("LXC_USE_NFT", "false: iptables, even where nft is there"),
-    ("LXC_IPV6_ENABLE", "true: IPv6, with a prefix of this machine's own if none is given"),
-    ("LXC_IPV6_PREFIX", "the first 64 bits; the bridge is PREFIX::1"),
-    ("LXC_IPV6_ADDR", "the bridge's IPv6 address: IPv6 is on"),
-    ("LXC_IPV6_MASK", "its prefix length, 64 for containers to configure themselves"),
-    ("LXC_IPV6_NETWORK", "what is masqueraded if at all, default the network of LXC_IPV6_ADDR"),
-    ("LXC_IPV6_NAT", "true: NAT66; else the prefix is routed or delegated to this machine"),
+/// Every variable that means something here or in LXC's other scripts.
+const VARIABLES: [&str; 18] = [
+    "USE_LXC_BRIDGE",
+    "LXC_BRIDGE",
+    "LXC_BRIDGE_MAC",
+    "LXC_ADDR",
+    "LXC_NETMASK",
+    "LXC_NETWORK",
+    "LXC_DHCP_RANGE",
+    "LXC_DHCP_MAX",
+    "LXC_DHCP_CONFILE",
+    "LXC_DHCP_PING",
+    "LXC_DOMAIN",
+    "LXC_USE_NFT",
+    "LXC_IPV6_ENABLE",
+    "LXC_IPV6_PREFIX",
+    "LXC_IPV6_ADDR",
+    "LXC_IPV6_MASK",
+    "LXC_IPV6_NETWORK",
+    "LXC_IPV6_NAT",
 ];
 
 /// Variables of the same files that belong to others.
@@ -90,7 +90,7 @@ impl Settings {
 /// The settings and remarks on what is not understood; `Err` of the inner result holds the place
 /// that turns lxc-net off.
 pub fn settings(vars: &Variables) -> Result<(Result<Settings, Origin>, Vec<String>), HostNetError> {
-    let known = |name: &str| VARIABLES.iter().any(|(n, _)| *n == name) || FOREIGN.contains(&name);
+    let known = |name: &str| VARIABLES.contains(&name) || FOREIGN.contains(&name);
     let strange = vars.names().filter(|(n, _)| n.contains("LXC") && !known(n));
     let notes = strange.map(|(n, origin)| format!("{n} means nothing here ({origin})")).collect();
     if let Some(on) = vars.get("USE_LXC_BRIDGE").filter(|v| v.value != "true") {

@@ -1,10 +1,9 @@
 //! The options that every tool shares, and what they mean: one place.
 //!
-//! An applet declares its options and passes the command through [`shared`] (a container's name
-//! is needed) or [`shared_unnamed`]. `cli` turns the command line into matches by GNU's rules and
+//! A tool declares them by a line with `*` (see [`super::command`]). `cli` turns the command line into matches by GNU's rules and
 //! those into a [`Context`].
 
-use super::command::{Arg, ArgMatches, Command, Takes};
+use super::command::{ArgMatches, Command};
 use super::report::{self, Failure};
 use crate::util::blame::Explain;
 use crate::util::ere::Ere;
@@ -32,66 +31,6 @@ pub mod id {
     pub const VERSION: &str = "@version";
 }
 
-/// Adds the shared options to a tool that works on one container: its name comes from `-n` or
-/// is the first argument that is no option.
-pub fn shared(command: Command) -> Command {
-    add(command, id::NAME, "name of the container")
-}
-
-/// Adds the shared options to a tool that can work without a name; its arguments stay its own.
-pub fn shared_unnamed(command: Command) -> Command {
-    add(command, id::NAME_OPTIONAL, "name of the container")
-}
-
-/// Adds the shared options to a tool that looks at many containers: `-n`, or the one argument, is
-/// a regular expression ([`pattern`]), and there may be several `-P` ([`lxcpaths`]).
-pub fn shared_pattern(command: Command) -> Command {
-    let command = add(command, id::PATTERN, "only containers whose whole name matches this");
-    command.arg(rest("REGEX"))
-}
-
-fn add(mut command: Command, name: &'static str, name_help: &'static str) -> Command {
-    let has_rcfile = command.find(id::RCFILE).is_some();
-    let has_help = command.args.iter().any(|arg| arg.long == Some("help"));
-    let mut common = |arg: Arg| command.args.push(Arg { common: true, ..arg });
-    common(value(name, "name", "NAME").short('n').help(name_help));
-    common(value(id::LXCPATH, "lxcpath", "PATH").short('P').help("directory of the containers"));
-    if !has_rcfile {
-        common(value(id::RCFILE, "rcfile", "FILE").help("load FILE instead of the config"));
-    }
-    common(
-        value(id::LOGFILE, "logfile", "FILE")
-            .short('o')
-            .help("write a log to FILE; without -l: errors only"),
-    );
-    common(value(id::LOGPRIORITY, "logpriority", "LEVEL").short('l').help(
-        "trace, debug, info, notice, warn, error, crit, alert or fatal; \
-         without -o the default log file is written",
-    ));
-    common(flag(id::QUIET, "quiet").short('q').help("no messages on standard error"));
-    if !has_help {
-        common(flag(id::HELP, "help").short('h').help("print this text and exit"));
-    }
-    common(flag(id::USAGE, "usage").help("print the options in short and exit"));
-    common(flag(id::VERSION, "version").help("print the version and exit"));
-    command
-}
-
-/// An option with a value of any bytes.
-pub fn value(id: &'static str, long: &'static str, name: &'static str) -> Arg {
-    Arg { long: Some(long), value_name: name, ..Arg::new(id, Takes::Value) }
-}
-
-/// An option that is there or not. Given twice it is the same as once.
-pub fn flag(id: &'static str, long: &'static str) -> Arg {
-    Arg { long: Some(long), ..Arg::new(id, Takes::Nothing) }
-}
-
-/// `--format text|json`.
-pub fn format() -> Arg {
-    value("format", "format", "FORMAT").help("text (default) or json")
-}
-
 /// How output is to be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
@@ -101,7 +40,7 @@ pub enum Format {
     Json,
 }
 
-/// What [`format()`] says.
+/// What `--format` says.
 pub fn get_format(ctx: &Context, matches: &ArgMatches) -> Result<Format, Failure> {
     match get_text(ctx, matches, "format")? {
         None | Some("text") => Ok(Format::Text),
@@ -112,7 +51,7 @@ pub fn get_format(ctx: &Context, matches: &ArgMatches) -> Result<Format, Failure
     }
 }
 
-/// The containers meant by `-n` of [`shared_pattern`], anchored at both ends as in LXC; `None`: all.
+/// The containers meant by `-n` or the one argument of a tool that looks at many, anchored at both ends as in LXC; `None`: all.
 pub fn pattern(ctx: &Context, matches: &ArgMatches) -> Result<Option<Ere>, Failure> {
     let text = match (get_text(ctx, matches, id::PATTERN)?, ctx.rest.as_slice()) {
         (Some(text), []) => text.to_owned(),
@@ -130,11 +69,6 @@ pub fn pattern(ctx: &Context, matches: &ArgMatches) -> Result<Option<Ere>, Failu
 pub fn lxcpaths(ctx: &Context, matches: &ArgMatches) -> Vec<PathBuf> {
     let given: Vec<PathBuf> = matches.get_many(id::LXCPATH).filter_map(strip_slashes).collect();
     if given.is_empty() { vec![ctx.lxcpath.clone()] } else { given }
-}
-
-/// The arguments after the options, shown as `NAME` in help texts: a command to run.
-pub fn rest(name: &'static str) -> Arg {
-    Arg { value_name: name, ..Arg::new(id::REST, Takes::Value) }
 }
 
 /// What the shared options say. Handed to every applet.
@@ -160,7 +94,7 @@ pub struct Context {
 }
 
 impl Context {
-    /// The container's name. A tool declared with [`shared`] is not run without one, so it is
+    /// The container's name. A tool that declares [`id::NAME`] is not run without one, so it is
     /// empty only elsewhere.
     pub fn name(&self) -> &str {
         self.container.as_deref().unwrap_or_default()
@@ -289,12 +223,12 @@ pub fn context(
     Ok(ctx)
 }
 
-/// The value of an option declared with [`value`].
+/// The value of an option.
 pub fn get<'a>(matches: &'a ArgMatches, id: &str) -> Option<&'a OsStr> {
     matches.get(id)
 }
 
-/// The value of an option declared with [`value`], which must be UTF-8.
+/// The value of an option, which must be UTF-8.
 pub fn get_text<'a>(
     ctx: &Context,
     matches: &'a ArgMatches,

@@ -1,7 +1,19 @@
-//! What an applet declares of its command line, and what the line then had. The parser (`cli`),
-//! the help texts, the man pages and the completions read the same declaration.
+//! What a tool declares of its command line, and what the line then had. The parser (`cli`), the
+//! help texts, the man pages and the completions read the same declaration: a file of
+//! `share/options`, in the words of the help text. A line is an option, two blanks, what it means:
+//!
+//! ```text
+//! -f, --fancy                 no value
+//! -F, --columns=LIST          a value, attached or as the next argument
+//!     --nesting[=N]5          a value only when attached, otherwise 5
+//! map: -m RANGES              what the tool asks for it by, where that is not its long name
+//! rest: COMMAND               the arguments that are no options, shown so
+//! * -n, --name=NAME           the container; the options that most tools share (`common`) follow
+//! ```
+//!
+//! What is behind an empty line ends the help text as it is.
 
-use std::borrow::Cow;
+use crate::util::texts;
 use std::ffi::{OsStr, OsString};
 
 /// How an option wants its value.
@@ -16,7 +28,7 @@ pub enum Takes {
 }
 
 /// An option, or all arguments that are none.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Arg {
     /// What the applet asks for it by.
     pub id: &'static str,
@@ -30,44 +42,39 @@ pub struct Arg {
     pub value_name: &'static str,
     /// The value that it has when none is attached, with [`Takes::Attached`].
     pub missing: &'static str,
-    /// One line.
-    pub help: Cow<'static, str>,
+    /// One line; empty where the help text is not asked for.
+    pub help: &'static str,
     /// It is listed with those that every tool has.
     pub common: bool,
 }
 
 impl Arg {
-    /// An argument that has no names yet: without any it stands for what is left after the options.
-    pub fn new(id: &'static str, takes: Takes) -> Self {
-        Self {
-            id,
-            short: None,
-            long: None,
-            takes,
-            value_name: "VALUE",
-            missing: "",
-            help: Cow::Borrowed(""),
-            common: false,
-        }
-    }
-
-    /// `-x`.
-    pub fn short(mut self, letter: char) -> Self {
-        self.short = Some(letter);
-        self
-    }
-
-    /// The value may be left off and is `missing` then; it is only taken attached.
-    pub fn optional(mut self, missing: &'static str) -> Self {
-        self.takes = Takes::Attached;
-        self.missing = missing;
-        self
-    }
-
-    /// One line for the help text.
-    pub fn help(mut self, line: impl Into<Cow<'static, str>>) -> Self {
-        self.help = line.into();
-        self
+    /// Reads a line of a declaration, without its `*`.
+    fn read(line: &'static str, common: bool) -> Self {
+        let line = line.trim_start();
+        let (spelled, help) = line.split_once("  ").unwrap_or((line, ""));
+        let (id, spelled) = spelled.split_once(": ").unwrap_or(("", spelled));
+        let (short, behind) = match spelled.as_bytes() {
+            [b'-', letter, ..] if *letter != b'-' => (Some(char::from(*letter)), &spelled[2..]),
+            _ => (None, spelled),
+        };
+        let (long, value) = match behind.trim_start_matches(", ").strip_prefix("--") {
+            Some(long) if id != super::args::id::REST => {
+                let (name, value) = long.split_at(long.find(['=', '[']).unwrap_or(long.len()));
+                (Some(name), value)
+            }
+            _ => (None, behind),
+        };
+        let (takes, value_name, missing) = match value.strip_prefix("[=") {
+            Some(value) => {
+                let (name, missing) = value.split_once(']').unwrap_or((value, ""));
+                (Takes::Attached, name, missing)
+            }
+            None if value.is_empty() => (Takes::Nothing, "", ""),
+            None => (Takes::Value, value.trim_start_matches(['=', ' ']), ""),
+        };
+        let id = if id.is_empty() { long.unwrap_or_default() } else { id };
+        Self { id, short, long, takes, value_name, missing, help: help.trim_start(), common }
     }
 
     /// No option: it stands for what is left after them.
@@ -84,25 +91,44 @@ pub struct Command {
     /// In the order of the help text.
     pub args: Vec<Arg>,
     /// What the help text says after the options.
-    pub notes: Cow<'static, str>,
+    pub notes: &'static str,
 }
 
 impl Command {
-    /// A tool without options.
+    /// What the tool declares, without the words for a help text.
     pub fn new(name: &'static str) -> Self {
-        Self { name, args: Vec::new(), notes: Cow::Borrowed("") }
+        Self::read(name, texts::options(name).unwrap_or_default(), &texts::options)
     }
 
-    /// Declares one more.
-    pub fn arg(mut self, arg: Arg) -> Self {
-        self.args.push(arg);
-        self
+    /// All that the tool declares.
+    pub fn explained(name: &'static str) -> Self {
+        let text = |name: &str| texts::find(texts::OPTIONS_DIR, name);
+        Self::read(name, text(name).unwrap_or_default(), &text)
     }
 
-    /// What the help text says after the options.
-    pub fn after_help(mut self, notes: impl Into<Cow<'static, str>>) -> Self {
-        self.notes = notes.into();
-        self
+    /// Reads a declaration; `text` has the one of the common options.
+    pub fn read(
+        name: &'static str,
+        declared: &'static str,
+        text: &dyn Fn(&str) -> Option<&'static str>,
+    ) -> Self {
+        let (options, notes) = declared.split_once("\n\n").unwrap_or((declared, ""));
+        let mut args: Vec<Arg> = Vec::new();
+        for line in options.lines() {
+            let Some(name) = line.strip_prefix("* ") else {
+                args.push(Arg::read(line, false));
+                continue;
+            };
+            args.push(Arg::read(name, true));
+            for line in text("common").unwrap_or_default().lines() {
+                let arg = Arg::read(line, true);
+                // A tool may have its own.
+                if args.iter().all(|own| own.long != arg.long) {
+                    args.push(arg);
+                }
+            }
+        }
+        Self { name, args, notes: notes.trim_end() }
     }
 
     /// The declaration of that id.

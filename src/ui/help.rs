@@ -56,7 +56,7 @@ pub fn help(command: &Command, about: &str) -> String {
     section(&mut text, "Options", &own);
     section(&mut text, "Common options", &common);
     if !command.notes.is_empty() {
-        text.extend(["\n", &*command.notes, "\n"]);
+        text.extend(["\n", command.notes, "\n"]);
     }
     text
 }
@@ -119,15 +119,14 @@ pub fn usage(command: &Command) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ui::args::{flag, rest, shared, value};
+
+    const DECLARED: &str = "-f, --fast          be fast\n    --depth[=N]1    how deep\n\
+                            rest: COMMAND\n* -n, --name=NAME   its name\n";
 
     fn command() -> Command {
-        shared(
-            Command::new("lxc-x")
-                .arg(flag("fast", "fast").short('f').help("be fast"))
-                .arg(value("depth", "depth", "N").optional("1").help("how deep"))
-                .arg(rest("COMMAND")),
-        )
+        let common = "-l, --level=LEVEL   so much, and so very, very many words that what they \
+                      say cannot be on one line";
+        Command::read("lxc-x", DECLARED, &|_| Some(common))
     }
 
     #[test]
@@ -143,7 +142,7 @@ mod tests {
         let text = help(&command(), "test");
         assert!(text.lines().all(|line| line.len() <= LINE_WIDTH), "{text}");
         assert!(text.contains("  -f, --fast                    be fast\n"), "{text}");
-        assert!(text.contains("without -o the default log file"), "{text}");
+        assert!(text.contains("cannot be on one line"), "{text}");
         assert!(usage(&command()).contains("[-n|--name=NAME]"));
     }
 }

@@ -4,11 +4,10 @@
 mod completions;
 mod man;
 
-use super::command_of;
 use crate::applets;
 use crate::sys::{SysError, dirs};
 use crate::ui::Failure;
-use crate::ui::command::Takes;
+use crate::ui::command::{Command, Takes};
 use crate::ui::help;
 use crate::util::blame::Explain;
 use crate::util::quote::quoted;
@@ -72,13 +71,13 @@ fn tools() -> Vec<Tool> {
     applets::ALL
         .iter()
         .map(|applet| {
-            let command = command_of(applet);
+            let command = Command::explained(applet.name);
             let options = help::options(&command).map(|arg| Opt {
                 short: arg.short,
                 long: arg.long.map(str::to_owned),
                 takes: arg.takes,
                 value: arg.value_name.to_owned(),
-                help: arg.help.clone().into_owned(),
+                help: arg.help.to_owned(),
                 common: arg.common,
             });
             Tool {
@@ -87,7 +86,7 @@ fn tools() -> Vec<Tool> {
                 synopsis: help::synopsis(&command),
                 options: options.collect(),
                 named: command.find(crate::ui::args::id::NAME).is_some(),
-                notes: command.notes.into_owned(),
+                notes: command.notes.to_owned(),
             }
         })
         .collect()
