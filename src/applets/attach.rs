@@ -1,10 +1,8 @@
 //! lxc-attach: runs a command in a running container.
 
 use super::Applet;
-use crate::config::document::{self, Loaded};
-use crate::config::keys::Options as ConfigOptions;
+use crate::config::document::Loaded;
 use crate::config::{Arch, ConfigError, value};
-use crate::container::Container;
 use crate::runtime::attach::{self, AttachError, Attachment, Elevated, EnvRules, Options};
 use crate::sys::errno;
 use crate::sys::prctl::Personality;
@@ -22,17 +20,12 @@ pub const APPLET: Applet =
 
 fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let options = options(ctx, matches)?;
-    let container = Container::new(ctx.lxcpath.clone(), ctx.name())?;
+    let container = super::container(ctx)?;
     let asked = Attachment::ask(&ctx.lxcpath, ctx.name());
-    let loaded = match &ctx.rcfile {
-        Some(file) => document::load(file, &ConfigOptions::default()),
-        None => match container.load() {
-            // A container made by lxc-execute may have no file.
-            Err(ConfigError::Read { cause, .. }) if cause.is(errno::ENOENT) => {
-                Ok(Loaded::default())
-            }
-            loaded => loaded,
-        },
+    let loaded = match container.load() {
+        // A container made by lxc-execute may have no file.
+        Err(ConfigError::Read { cause, .. }) if cause.is(errno::ENOENT) => Ok(Loaded::default()),
+        loaded => loaded,
     };
     // That it does not run comes before all that is wrong with its configuration.
     let attachment = Attachment::open(asked).map_err(failure)?;

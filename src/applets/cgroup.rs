@@ -1,7 +1,6 @@
 //! lxc-cgroup.
 
 use super::Applet;
-use crate::container::Container;
 use crate::container::live::Cgroups;
 use crate::ui::args::quoted;
 use crate::ui::command::ArgMatches;
@@ -27,7 +26,7 @@ fn run(ctx: &Context, _: &ArgMatches) -> Result<ExitCode, Failure> {
             return Err(Failure::usage(ctx.prog, format!("unexpected argument {extra}")));
         }
     };
-    let cgroups = Cgroups::open(&Container::new(ctx.lxcpath.clone(), ctx.name())?)?;
+    let cgroups = Cgroups::open(&super::container(ctx)?)?;
     match value {
         // The file's own newline and one more, as LXC has it.
         None => out::line(&cgroups.get(object)?)?,

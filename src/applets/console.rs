@@ -1,7 +1,6 @@
 //! lxc-console.
 
 use super::Applet;
-use crate::container::Container;
 use crate::container::console::{self, End};
 use crate::ui::args::get_text;
 use crate::ui::command::ArgMatches;
@@ -17,7 +16,7 @@ pub const APPLET: Applet = Applet {
 
 fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let number = match get_text(ctx, matches, "tty")? {
-        Some(text) => text.trim().parse().map_err(|_| {
+        Some(text) => text.trim().parse().ok().filter(|number| *number >= 0).ok_or_else(|| {
             Failure::usage(ctx.prog, format!("-t: \"{text}\" is not the number of a tty"))
         })?,
         None => -1,
@@ -26,7 +25,7 @@ fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let letter = escape_letter(text).ok_or_else(|| {
         Failure::usage(ctx.prog, format!("-e: \"{text}\" is not a letter, nor ^ and a letter"))
     })?;
-    let session = console::open(&Container::new(ctx.lxcpath.clone(), ctx.name())?, number)?;
+    let session = console::open(&super::container(ctx)?, number)?;
     tell(
         ctx,
         &format!(

@@ -57,7 +57,7 @@ fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
         // Before anything is made: this may start the program anew.
         sealed::ensure_shared(APPLET.name)?;
     }
-    let source = Container::new(ctx.lxcpath.clone(), ctx.name())?;
+    let source = super::container(ctx)?;
     let newpath = get(matches, "newpath").map_or(Ok(ctx.lxcpath.clone()), std::path::absolute);
     let newpath = newpath.map_err(|_| Failure::usage(ctx.prog, "--newpath is no path"))?;
     let name = match newname {

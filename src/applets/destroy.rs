@@ -1,7 +1,6 @@
 //! lxc-destroy.
 
 use super::Applet;
-use crate::container::Container;
 use crate::container::destroy::{self, Options};
 use crate::ui::command::ArgMatches;
 use crate::ui::progress::Removals;
@@ -16,7 +15,7 @@ pub const APPLET: Applet = Applet {
 };
 
 fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
-    let container = Container::new(ctx.lxcpath.clone(), ctx.name())?;
+    let container = super::container(ctx)?;
     let [force, snapshots] = ["force", "snapshots"].map(|id| matches.get_flag(id));
     let removals = Removals::show(ctx.quiet);
     let done = destroy::destroy(&container, Options { force, snapshots });

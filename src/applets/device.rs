@@ -1,7 +1,7 @@
 //! lxc-device.
 
 use super::Applet;
-use crate::container::{Container, device};
+use crate::container::device;
 use crate::sys::cred;
 use crate::ui::args::quoted;
 use crate::ui::command::ArgMatches;
@@ -32,6 +32,6 @@ fn run(ctx: &Context, _: &ArgMatches) -> Result<ExitCode, Failure> {
         Some("del") => device::remove,
         _ => return usage(format!("please use add or del, not {}", quoted(verb))),
     };
-    act(&Container::new(ctx.lxcpath.clone(), ctx.name())?, Path::new(what), Path::new(other))?;
+    act(&super::container(ctx)?, Path::new(what), Path::new(other))?;
     Ok(ExitCode::SUCCESS)
 }

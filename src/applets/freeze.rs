@@ -1,7 +1,7 @@
 //! lxc-freeze.
 
 use super::Applet;
-use crate::container::{Container, power};
+use crate::container::power;
 use crate::ui::command::ArgMatches;
 use crate::ui::{Context, Failure};
 use std::process::ExitCode;
@@ -14,6 +14,6 @@ pub const APPLET: Applet = Applet {
 };
 
 fn run(ctx: &Context, _: &ArgMatches) -> Result<ExitCode, Failure> {
-    power::freeze(&Container::new(ctx.lxcpath.clone(), ctx.name())?)?;
+    power::freeze(&super::container(ctx)?)?;
     Ok(ExitCode::SUCCESS)
 }

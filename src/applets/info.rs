@@ -1,8 +1,7 @@
 //! lxc-info.
 
 use super::Applet;
-use crate::config::document::{self, Loaded};
-use crate::config::keys::Options;
+use crate::config::document::Loaded;
 use crate::container::Container;
 use crate::container::info::{self, LinkUse, Meter, State, Usage};
 use crate::ui::args::{Format, get_format};
@@ -68,17 +67,16 @@ struct Facts {
 fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let asked = Asked::new(matches);
     let format = get_format(ctx, matches)?;
-    let container = Container::new(ctx.lxcpath.clone(), ctx.name())?;
+    let container = super::container(ctx)?;
     let client = container.client();
     let status = info::status(&client)?;
-    if status.state == State::Stopped {
+    // A file that was given has been read.
+    if status.state == State::Stopped && ctx.rcfile.is_none() {
         if !container.is_defined() {
             return Err(Failure::new("container doesn't exist").hint("lxc-ls lists what there is"));
         }
         // One that runs can be told of without its file; of this one the file is all there is.
-        if ctx.rcfile.is_none() {
-            container.load()?;
-        }
+        container.load()?;
     }
     let mut facts = Facts {
         state: status.state,
@@ -114,11 +112,10 @@ fn config_values(
     if asked.keys.is_empty() {
         return Ok(Vec::new());
     }
-    let loaded = match &ctx.rcfile {
-        Some(file) => document::load(file, &Options::default())?,
+    let loaded = match ctx.rcfile.is_some() || container.is_defined() {
+        true => container.load()?,
         // A running container without a file: everything has its default.
-        None if !container.is_defined() => Loaded::default(),
-        None => container.load()?,
+        false => Loaded::default(),
     };
     let mut values = Vec::new();
     for key in &asked.keys {

@@ -1,6 +1,7 @@
 //! The registry: one word per applet, from which the module line, the table, the symlinks, the
 //! help index, the completions and the man pages come.
 
+use crate::container::Container;
 use crate::ui::{Context, Failure};
 use std::process::ExitCode;
 
@@ -64,6 +65,11 @@ impl Applet {
     pub fn short_name(&self) -> &'static str {
         self.name.strip_prefix("lxc-").unwrap_or(self.name)
     }
+}
+
+/// The container that the tool is about, with `--rcfile` in the place of its configuration.
+fn container(ctx: &Context) -> Result<Container, Failure> {
+    Ok(Container::new(ctx.lxcpath.clone(), ctx.name())?.with_rcfile(ctx.rcfile.clone()))
 }
 
 /// The failure of a command that a signal may have ended: then with the status that a shell

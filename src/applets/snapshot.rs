@@ -50,7 +50,8 @@ fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
         return Err(Failure::usage(ctx.prog, format!("unexpected argument {extra}")));
     } else {
         let comment = get(matches, "comment").map(Path::new);
-        snapshot::take(&container, comment, &mut show).map_err(failure)?.1.notes
+        let source = super::container(ctx)?;
+        snapshot::take(&source, comment, &mut show).map_err(failure)?.1.notes
     };
     drop(progress);
     notes.iter().for_each(|note| ctx.warn(note));

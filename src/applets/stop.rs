@@ -34,7 +34,7 @@ fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     if let Some((_, text)) = conflict.into_iter().find(|(there, _)| *there) {
         return Err(Failure::usage(ctx.prog, text));
     }
-    let container = Container::new(ctx.lxcpath.clone(), ctx.name())?;
+    let container = super::container(ctx)?;
     let client = container.client();
     let not_running = || Failure::new("container is not running").status(NOT_RUNNING);
     if kill {

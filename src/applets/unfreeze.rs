@@ -2,7 +2,7 @@
 
 use super::Applet;
 use crate::container::info::{self, State};
-use crate::container::{Container, power};
+use crate::container::power;
 use crate::ui::command::ArgMatches;
 use crate::ui::{Context, Failure};
 use std::process::ExitCode;
@@ -13,7 +13,7 @@ pub const APPLET: Applet =
 
 /// A container that does not run has nothing frozen: success, as in LXC.
 fn run(ctx: &Context, _: &ArgMatches) -> Result<ExitCode, Failure> {
-    let container = Container::new(ctx.lxcpath.clone(), ctx.name())?;
+    let container = super::container(ctx)?;
     if info::state(&container.client())? == State::Stopped && container.is_defined() {
         return Ok(ExitCode::SUCCESS);
     }

@@ -1,7 +1,6 @@
 //! lxc-wait.
 
 use super::Applet;
-use crate::container::Container;
 use crate::container::info::State;
 use crate::container::power::{self, Patience};
 use crate::ui::args::get_text;
@@ -25,7 +24,7 @@ fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
         })
         .collect::<Result<_, _>>()?;
     let seconds = super::seconds(ctx, matches, "timeout")?.unwrap_or(-1);
-    let container = Container::new(ctx.lxcpath.clone(), ctx.name())?;
+    let container = super::container(ctx)?;
     let reached = power::wait(&container, &states, Patience::seconds(seconds))?;
     // A timeout is an answer, not a failure to be explained.
     if reached { Ok(ExitCode::SUCCESS) } else { Err(Failure::silent(1)) }

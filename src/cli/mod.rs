@@ -9,6 +9,8 @@ pub mod getopt;
 mod multicall;
 
 use crate::applets::Applet;
+use crate::config::document;
+use crate::config::keys::Options;
 use crate::ui::args::{self, Context, Invocation};
 use crate::ui::command::Command;
 use crate::ui::{Failure, help, out, report};
@@ -47,7 +49,9 @@ fn run(applet: &'static Applet, words: &[OsString]) -> ExitCode {
         Ok(ctx) => ctx,
         Err(failure) => return finish(applet, None, Err(failure)),
     };
-    let result = start_log(&ctx).and_then(|()| (applet.run)(&ctx, &matches));
+    let result = start_log(&ctx)
+        .and_then(|()| check_rcfile(&ctx, &command))
+        .and_then(|()| (applet.run)(&ctx, &matches));
     finish(applet, Some(&ctx), result)
 }
 
@@ -64,6 +68,17 @@ fn start_log(ctx: &Context) -> Result<(), Failure> {
             crate::logging::DefaultPlace::Container
         },
     })?;
+    Ok(())
+}
+
+/// A file that cannot be read or understood is an error also for a tool that needs nothing of it.
+fn check_rcfile(ctx: &Context, command: &Command) -> Result<(), Failure> {
+    match &ctx.rcfile {
+        Some(file) if command.find(args::id::NAME).is_some() => {
+            document::load(file, &Options::default())?;
+        }
+        _ => {}
+    }
     Ok(())
 }
 

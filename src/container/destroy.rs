@@ -219,7 +219,7 @@ fn destroy_dependents(
             return Err(DestroyError::Clones);
         }
         for clone in depends::clones(container).map_err(DestroyError::Dependents)? {
-            if clone.is_defined() && clone != *container {
+            if clone.is_defined() && clone.dir() != container.dir() {
                 done.notes.extend(destroy(&clone, options)?.notes);
             }
         }

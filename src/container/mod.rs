@@ -55,13 +55,23 @@ pub fn run_dir() -> PathBuf {
 pub struct Container {
     lxcpath: PathBuf,
     name: String,
+    /// Read in the place of the config file.
+    rcfile: Option<PathBuf>,
 }
 
 impl Container {
     /// Errors: a name that no container can have.
     pub fn new(lxcpath: PathBuf, container: &str) -> Result<Self, NameError> {
         name::check(container)?;
-        Ok(Self { lxcpath, name: container.to_owned() })
+        Ok(Self { lxcpath, name: container.to_owned(), rcfile: None })
+    }
+
+    /// The same container, whose configuration is read from `rcfile` if there is one. What is
+    /// written goes to its own file.
+    #[must_use]
+    pub fn with_rcfile(mut self, rcfile: Option<PathBuf>) -> Self {
+        self.rcfile = rcfile;
+        self
     }
 
     /// The directory that holds the container's directory.
@@ -99,7 +109,8 @@ impl Container {
 
     /// Reads its configuration.
     pub fn load(&self) -> Result<Loaded, ConfigError> {
-        document::load(&self.config_file(), &Options::default())
+        let own = || self.config_file();
+        document::load(&self.rcfile.clone().unwrap_or_else(own), &Options::default())
     }
 
     /// True if it has a config file that we may read (LXC's "defined").

@@ -515,6 +515,63 @@ pub const DIFFERENCES: &[Expected] = &[
         "0",
         "a command that was killed was no success",
     ),
+    row(
+        "tools-copy tools-snapshot",
+        "* => stderr",
+        "says something",
+        "silent",
+        "LXC's lxc-copy and lxc-snapshot say nothing of most errors; the status is the same",
+    ),
+    row(
+        "options-rcfile options-more",
+        "* lxc-copy * => stderr | * lxc-snapshot * => stderr",
+        "says something",
+        "silent",
+        "the same",
+    ),
+    row(
+        "options-more",
+        "* lxc-attach -n $a -L * => stderr",
+        "says something",
+        "silent",
+        "where no terminal is there is nothing to log, which is said; the file is made as by LXC",
+    ),
+    row(
+        "options-more",
+        "* -B lvm * => * | * lxc-ls -1 => stdout",
+        "*",
+        "*",
+        "a volume group that is not there is an error; for a container without a template LXC \
+         makes no storage and leaves out what was asked for",
+    ),
+    row(
+        "options-autostart",
+        "* lxc-autostart * => stdout",
+        "*",
+        "",
+        "lxc-autostart says what became of each container",
+    ),
+    row(
+        "options-autostart",
+        "* --shutdown -g web * => stderr",
+        "says something",
+        "silent",
+        "as lxc-stop it says after two seconds what it waits for",
+    ),
+    row(
+        "tools-snapshot",
+        "* grep -e path -e uts * => stdout",
+        "*",
+        "*",
+        "the lines of a configuration keep their order; LXC puts the root file system last",
+    ),
+    row(
+        "tools-copy",
+        "* -e -R => status | * ls -A /var/lib/lxc => stdout",
+        "*",
+        "*",
+        "-e and -R contradict each other, which is an error; LXC renames",
+    ),
 ];
 
 /// The number of the entry that explains a difference.

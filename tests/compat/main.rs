@@ -39,6 +39,7 @@ mod live;
 #[path = "../kernel/machine.rs"]
 #[allow(dead_code, reason = "shared with the kernel suite, which needs more of it")]
 mod machine;
+mod options;
 mod reporter;
 mod tools;
 mod watch;
@@ -111,8 +112,11 @@ fn run(args: &[String]) -> c_int {
     let print = args.iter().any(|word| word == "--print");
     let wanted = |name: &str| words.is_empty() || words.iter().any(|w| name.contains(w.as_str()));
     let cases = cases::CASES.iter().map(Row::Case);
-    let rows =
-        tools::SCENES.iter().chain(live::SCENES).chain(watch::SCENES).map(Row::Scene).chain(cases);
+    let scenes = tools::SCENES.iter().chain(live::SCENES).chain(watch::SCENES);
+    let scenes = scenes.chain(options::SCENES);
+    let (count, lines) =
+        scenes.clone().fold((0, 0), |(n, all), s| (n + 1, all + s.all_lines().len()));
+    let rows = scenes.map(Row::Scene).chain(cases);
     let chosen: Vec<Row> = rows.filter(|row| wanted(row.name())).collect();
 
     let (next, bad) = (AtomicUsize::new(0), AtomicUsize::new(0));
@@ -147,5 +151,9 @@ fn run(args: &[String]) -> c_int {
         }
     }
     println!("compat: {} rows compared, {bad} faults", chosen.len());
+    println!(
+        "compat: all rows: {lines} invocations in {count} scenes, {} configurations",
+        cases::CASES.len()
+    );
     c_int::from(bad != 0)
 }

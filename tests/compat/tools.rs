@@ -298,6 +298,93 @@ pub const SCENES: &[Scene] = &[
         ..NOTHING
     },
     Scene {
+        name: "tools-copy",
+        containers: &["lxc.net.0.type = veth\nlxc.net.0.hwaddr = 00:16:3e:01:02:03\n"],
+        setup: "mkdir -p /var/lib/lxc/$a/rootfs/etc; echo old > /var/lib/lxc/$a/rootfs/etc/hostname",
+        lines: &[
+            "lxc-copy",
+            "lxc-copy -n $a",
+            "lxc-copy -N c-$a",
+            "lxc-copy -n missing -N c-$a",
+            "lxc-copy -n $a -N c-$a",
+            "grep -v hwaddr /var/lib/lxc/c-$a/config | sort",
+            "grep -c 'hwaddr = 00:16:3e:01:02:03' /var/lib/lxc/c-$a/config",
+            "cat /var/lib/lxc/c-$a/rootfs/etc/hostname; ls -A /var/lib/lxc/c-$a",
+            "lxc-copy -n $a -N c-$a",
+            "lxc-destroy -n c-$a",
+            "lxc-copy --name=$a --newname=k-$a --keepname --keepmac -q",
+            "grep -e uts -e hwaddr /var/lib/lxc/k-$a/config; cat /var/lib/lxc/k-$a/rootfs/etc/hostname",
+            "lxc-destroy -n k-$a",
+            "lxc-copy -n $a -N s-$a -s",
+            "grep rootfs.path /var/lib/lxc/s-$a/config; ls -A /var/lib/lxc/s-$a",
+            "cat /var/lib/lxc/$a/lxc_snapshots /var/lib/lxc/s-$a/lxc_rdepends",
+            "lxc-copy -n s-$a -N t-$a --snapshot",
+            "cat /var/lib/lxc/*/lxc_snapshots /var/lib/lxc/t-$a/lxc_rdepends",
+            "grep rootfs.path /var/lib/lxc/t-$a/config",
+            "lxc-destroy -n $a",
+            "lxc-copy -n $a -N x-$a -R",
+            "lxc-destroy -n t-$a",
+            "lxc-destroy -n s-$a",
+            "ls -A /var/lib/lxc/$a",
+            "lxc-copy -n $a -N r-$a --rename",
+            "ls -A /var/lib/lxc; grep -e path -e uts -e hwaddr /var/lib/lxc/r-$a/config | sort",
+            "lxc-copy -n r-$a -N $a -R",
+            "lxc-copy -n $a -N x-$a -B overlay",
+            "lxc-copy -n $a -N o-$a -B overlayfs -s",
+            "grep rootfs.path /var/lib/lxc/o-$a/config",
+            "lxc-destroy -n o-$a",
+            "lxc-copy -n $a -N x-$a -B bogus",
+            "lxc-copy -n $a -N x-$a --backingstorage=zfs",
+            "lxc-copy -n $a -N x-$a -B rbd",
+            "lxc-copy -n $a -N x-$a -B nbd",
+            "lxc-copy -n $a -N x-$a -B btrfs -s",
+            "lxc-copy -n $a -N l-$a -L 5M -d -D",
+            "ls -A /var/lib/lxc/l-$a",
+            "lxc-destroy -n l-$a",
+            "lxc-copy -n $a -N w-$a --allowrunning more words",
+            "lxc-destroy -n w-$a",
+            "mkdir -p /run/p; lxc-copy -n $a -N p-$a -p /run/p",
+            "lxc-destroy -n p-$a -P /run/p; ls -A /run/p",
+            "lxc-copy -n $a -N x-$a -e -R",
+            "ls -A /var/lib/lxc",
+        ],
+        ..NOTHING
+    },
+    Scene {
+        name: "tools-snapshot",
+        containers: &[EMPTY],
+        setup: "echo because > /run/why",
+        lines: &[
+            "lxc-snapshot",
+            "lxc-snapshot -L",
+            "lxc-snapshot -n missing",
+            "lxc-snapshot -n missing -L",
+            "lxc-snapshot -n $a --list",
+            "lxc-snapshot -n $a",
+            "lxc-snapshot -n $a -L | sed 's/20.*//'",
+            "ls -A /var/lib/lxc/$a /var/lib/lxc/$a/snaps/snap0",
+            "grep -e path -e uts /var/lib/lxc/$a/snaps/snap0/config",
+            "lxc-snapshot -n $a -c /run/why",
+            "lxc-snapshot -n $a -L -C | sed 's/20.*//' | sort",
+            "lxc-snapshot -n $a -c /proc/none/why",
+            "lxc-snapshot -n $a -r nosuch",
+            "lxc-snapshot -n $a -d nosuch",
+            "lxc-snapshot -n $a -r snap0 n-$a",
+            "grep -e path -e uts /var/lib/lxc/n-$a/config | sort",
+            "lxc-snapshot -n $a -r snap0 -N n-$a",
+            "lxc-snapshot -n $a -r snap0 --newname=m-$a",
+            "lxc-snapshot -n $a -r snap0 x-$a more",
+            "lxc-snapshot -n $a --restore=snap1",
+            "ls -A /var/lib/lxc/$a",
+            "lxc-destroy -n $a",
+            "lxc-snapshot -n $a --destroy=snap1",
+            "lxc-snapshot -n $a -d ALL",
+            "lxc-snapshot -n $a -L",
+            "lxc-destroy -n n-$a; lxc-destroy -n m-$a",
+        ],
+        ..NOTHING
+    },
+    Scene {
         name: "tools-create",
         containers: &[EMPTY],
         setup: "mkdir -p /run/roots/r; echo 'lxc.net.0.type = empty' > /run/base.conf",
@@ -503,6 +590,26 @@ const MORE_KEYS: &[&str] = &[
     "lxc.sched.core",
 ];
 
+impl Scene {
+    /// All its lines, with the tools' and keys' names in their places.
+    pub fn all_lines(&self) -> Vec<String> {
+        let mut lines: Vec<String> = self.lines.iter().map(|line| (*line).to_string()).collect();
+        for tool in TOOLS {
+            let full = format!("lxc-{tool}");
+            lines.extend(self.every_tool.iter().map(|line| line.replace("TOOL", &full)));
+        }
+        let own = self.containers.first().copied().unwrap_or_default();
+        let mut keys: Vec<&str> = own.lines().filter_map(|l| Some(l.split_once(" =")?.0)).collect();
+        keys.extend(MORE_KEYS);
+        keys.sort_unstable();
+        keys.dedup();
+        for key in keys {
+            lines.extend(self.every_key.iter().map(|line| line.replace("KEY", key)));
+        }
+        lines
+    }
+}
+
 /// All differences of a scene.
 pub fn scene(scene: &Scene, print: bool) -> Vec<Difference> {
     let m = Machine::new();
@@ -511,19 +618,7 @@ pub fn scene(scene: &Scene, print: bool) -> Vec<Difference> {
     let bin = m.dir.join("bin");
     fs::create_dir_all(&bin).unwrap();
     m.sh(&format!("{BINARY} --install {}", bin.display())).ok();
-    let mut lines: Vec<String> = scene.lines.iter().map(|line| (*line).to_string()).collect();
-    for tool in TOOLS {
-        let full = format!("lxc-{tool}");
-        lines.extend(scene.every_tool.iter().map(|line| line.replace("TOOL", &full)));
-    }
-    let own = scene.containers.first().copied().unwrap_or_default();
-    let mut keys: Vec<&str> = own.lines().filter_map(|l| Some(l.split_once(" =")?.0)).collect();
-    keys.extend(MORE_KEYS);
-    keys.sort_unstable();
-    keys.dedup();
-    for key in keys {
-        lines.extend(scene.every_key.iter().map(|line| line.replace("KEY", key)));
-    }
+    let lines = scene.all_lines();
     let ours = run(&m, scene, &lines, Side::Ours);
     let theirs = run(&m, scene, &lines, Side::Theirs);
     compare::report_differences(&ours, &theirs, print)

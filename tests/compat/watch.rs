@@ -30,8 +30,8 @@ pub const SCENES: &[Scene] = &[
             "lxc-top -s",
             "lxc-top -b -d 1 | head -1",
             "timeout 2 script -qec 'stty rows 9 cols 140; lxc-top' /dev/null </dev/null | tr -d '\\r' \
-             | sed 's/\\x1b[[][^A-Za-z]*[A-Za-z]//g; s/[0-9]//g; s/[KM]iB/B/g; s/  */ /g; s/ $//' \
-             | grep -v terminated | sort -u",
+             | sed 's/\\x1b[[][0-9;]*[HJ]/\\n/g; s/\\x1b[[][^A-Za-z]*[A-Za-z]//g; s/[0-9]//g; s/[KM]iB/B/g; s/  */ /g; s/ $//' \
+             | grep . | grep -v terminated | sort -u",
         ],
         ..NOTHING
     },

@@ -15,7 +15,8 @@ use crate::mount::RootSource;
 use crate::storage::{self, Backend};
 use crate::sys::lock::Wait;
 use crate::sys::{dirs, errno, fd};
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 /// The config as it was, while the renaming goes on.
 const OLD_CONFIG: &str = "config.renamed";
@@ -141,7 +142,11 @@ fn undo_killed(source: &Container, target: &Container) -> Result<(), CopyError> 
 /// The root file system after the directory was renamed.
 fn moved_root(root: RootSource, source: &Container, target: &Container) -> RootSource {
     let (old, new) = (source.dir(), target.dir());
-    let place = |path: PathBuf| moved(&path, &old, &new).unwrap_or(path);
+    let place = |path: PathBuf| {
+        // The same directory may be configured by another path: a link, a bind mount.
+        let real = path.ancestors().find(|above| same_directory(above, &old));
+        moved(&path, real.unwrap_or(&old), &new).unwrap_or(path)
+    };
     match root {
         RootSource::Dir(path) => RootSource::Dir(place(path)),
         RootSource::Image(path) => RootSource::Image(place(path)),
@@ -152,6 +157,12 @@ fn moved_root(root: RootSource, source: &Container, target: &Container) -> RootS
             work: place(work),
         },
     }
+}
+
+/// True if both paths lead to one directory.
+fn same_directory(one: &Path, other: &Path) -> bool {
+    let id = |path| std::fs::metadata(path).ok().map(|m| (m.dev(), m.ino()));
+    id(one).is_some_and(|one| id(other) == Some(one))
 }
 
 /// The value of `lxc.rootfs.path` for it.

@@ -35,7 +35,7 @@ use child::Hands;
 use plan::AttachPlan;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
-use stdio::{Streams, Terminal};
+use stdio::Streams;
 use wire::{ChildEnd, Message, ParentEnd};
 
 /// A running container that a command can be run in.
@@ -104,7 +104,7 @@ impl Attachment {
             true => Some(stdio::open_terminal(target, plan.join, streams)?),
             false => None,
         };
-        let log = pty_log(options, terminal.as_ref())?;
+        let log = pty_log(options)?;
         let slave = || terminal.as_ref().map(|t| t.slave.as_fd());
         let uid = stdio::host_id(map, IdKind::Uid, plan.uid);
         stdio::give_to_user(streams, slave(), uid, cred::euid())?;
@@ -155,9 +155,10 @@ fn seal(target: &Target, map: Option<&IdMap>) -> Result<(), AttachError> {
     sealed::ensure_by("lxc-attach", Method::Mount).map_err(AttachError::Seal)
 }
 
-fn pty_log(options: &Options, terminal: Option<&Terminal>) -> Result<Option<OwnedFd>, AttachError> {
-    let (Some(path), Some(_)) = (&options.pty_log, terminal) else { return Ok(None) };
-    dirs::open_append(path, 0o640)
+/// As in LXC the file is made also where no terminal fills it; what is typed may be a secret.
+fn pty_log(options: &Options) -> Result<Option<OwnedFd>, AttachError> {
+    let Some(path) = &options.pty_log else { return Ok(None) };
+    dirs::open_append(path, 0o600)
         .map(Some)
         .map_err(|source| AttachError::PtyLog { path: path.clone(), source })
 }
