@@ -139,7 +139,7 @@ build: packages-build
 demo: packages-demo build
 	$(SUDO) tests/demo.sh $(BINARY)
 
-test: packages-build packages-test check kernel vm compat glibc
+test: packages-build packages-test check kernel vm compat glibc size
 
 check: packages-build
 	$(CARGO) fmt --check
