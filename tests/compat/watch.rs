@@ -17,12 +17,15 @@ pub const SCENES: &[Scene] = &[
             "lxc-monitor -l BOGUS",
             "timeout 1 lxc-monitor",
             "lxc-monitor -Q; sleep 0.3; lxc-monitor -Q",
-            "timeout 2 lxc-monitor >/run/m & sleep 0.7; lxc-freeze -n $a; lxc-unfreeze -n $a; \
-             lxc-start -n $b; lxc-stop -n $b -k; sleep 0.3; uniq /run/m; wait",
-            "timeout 2 lxc-monitor -n $b >/run/m & sleep 0.7; lxc-freeze -n $a; lxc-unfreeze -n $a; \
-             lxc-start -n $b; lxc-stop -n $b -k; sleep 0.3; uniq /run/m; wait",
-            "timeout 2 lxc-monitor -n '.*-[ab]' -P /var/lib/lxc -P /run/other >/run/m & sleep 0.7; \
-             lxc-execute -n $b -- sh -c 'exit 3'; sleep 0.3; uniq /run/m; wait",
+            "timeout 12 lxc-monitor >/run/m & sleep 0.7; lxc-freeze -n $a; lxc-unfreeze -n $a; \
+             lxc-start -n $b; lxc-stop -n $b -k; \
+             for i in $(seq 60); do grep -q 'b.*STOPPED' /run/m && break; sleep 0.1; done; uniq /run/m; kill $!; wait",
+            "timeout 12 lxc-monitor -n $b >/run/m & sleep 0.7; lxc-freeze -n $a; lxc-unfreeze -n $a; \
+             lxc-start -n $b; lxc-stop -n $b -k; \
+             for i in $(seq 60); do grep -q 'b.*STOPPED' /run/m && break; sleep 0.1; done; uniq /run/m; kill $!; wait",
+            "timeout 12 lxc-monitor -n '.*-[ab]' -P /var/lib/lxc -P /run/other >/run/m & sleep 0.7; \
+             lxc-execute -n $b -- sh -c 'exit 3'; \
+             for i in $(seq 60); do grep -q 'b.*STOPPED' /run/m && break; sleep 0.1; done; uniq /run/m; kill $!; wait",
             "lxc-monitor -Q -P /var/lib/lxc -P /run/other",
             "lxc-top",
             "lxc-top -d x",
