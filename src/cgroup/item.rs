@@ -1,5 +1,5 @@
 //! Reading and writing one file of a container's limit cgroup by its name, for `lxc-cgroup` and
-//! `lxc-config --live`. Start reading at [`read`] and [`write`].
+//! `lxc-config --live`. Start reading at [`read`] and [`write()`].
 
 use super::error::CgroupError;
 use super::layout::{Hierarchy, Layout, Version};

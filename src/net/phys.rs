@@ -214,7 +214,7 @@ pub(super) fn hand_over(
     Ok(true)
 }
 
-/// Which way [`hand_over`] moves a device.
+/// Which way `hand_over` moves a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
     /// Into the container.
