@@ -616,7 +616,9 @@ fn a_full_bridge_is_told_and_other_ways_are_open() {
         m.lxc("stop", &["-n", name, "-k"]).ok();
     }
     // The kernel has the last word, and a start that fails there leaves nothing.
-    m.sh("ip link set p1 master full").ok();
+    eventually(10, "the last stop's port to go", || {
+        (m.sh("ip link set p1 master full").status == 0).then_some(())
+    });
     m.sh("mount -t tmpfs none /sys/class/net").ok();
     let before = m.sh("ip -br link | wc -l").ok();
     let said = m.lxc("start", &["-n", &c]).fails(1);
