@@ -38,6 +38,12 @@ fn python_manages_our_containers() {
         return;
     }
     let m = Machine::new();
+    // Our monitor has a pidfd from clone's flag, which the filter leaves, and liblxc then wants the
+    // call. No kernel has the one (5.2) without the other (5.1).
+    if m.lacks("pidfd_send_signal") {
+        println!("skipped: CLONE_PIDFD without pidfd_send_signal is no kernel that there is");
+        return;
+    }
     m.sh(BRIDGE).ok();
     // What /etc/lxc/default.conf names.
     m.sh("ip link add lxcbr0 type bridge && ip link set lxcbr0 up").ok();
