@@ -1,7 +1,6 @@
 //! The `btrfs` backend: a subvolume.
 
 use super::{Backend, Kind, StorageError, dir};
-use crate::mount::RootSource;
 use crate::sys::{SysError, btrfs, copy, dirs, path as syspath};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -38,10 +37,6 @@ impl Backend for Btrfs {
 
     fn path(&self) -> &Path {
         &self.path
-    }
-
-    fn root_source(&self) -> RootSource {
-        RootSource::Dir(self.path.clone())
     }
 
     fn create(&self, owner: (u32, u32)) -> Result<(), StorageError> {

@@ -3,9 +3,7 @@
 
 use super::tool::{self, Format, Said};
 use super::{Backend, Kind, Made, StorageError};
-use crate::mount::RootSource;
 use crate::sys::dirs;
-use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 /// LXC's group of volumes.
@@ -91,14 +89,6 @@ impl Backend for Volume {
         &self.path
     }
 
-    fn root_source(&self) -> RootSource {
-        RootSource::Block(self.path.clone())
-    }
-
-    fn check(&self) -> Result<(), StorageError> {
-        check_device(self)
-    }
-
     fn create(&self, owner: (u32, u32)) -> Result<(), StorageError> {
         let (group, name) = self.parts();
         let size = format!("{}b", self.format.bytes);
@@ -139,13 +129,6 @@ impl Backend for Volume {
     }
 }
 
-fn check_device(device: &dyn Backend) -> Result<(), StorageError> {
-    match std::fs::metadata(device.path()) {
-        Ok(meta) if meta.file_type().is_block_device() => Ok(()),
-        _ => Err(super::no_device(device)),
-    }
-}
-
 /// A block device that others make and remove: of a network, of Ceph.
 pub struct Foreign {
     kind: Kind,
@@ -170,14 +153,6 @@ impl Backend for Foreign {
 
     fn path(&self) -> &Path {
         &self.path
-    }
-
-    fn root_source(&self) -> RootSource {
-        RootSource::Block(self.path.clone())
-    }
-
-    fn check(&self) -> Result<(), StorageError> {
-        check_device(self)
     }
 
     fn create(&self, _: (u32, u32)) -> Result<(), StorageError> {

@@ -1,7 +1,6 @@
 //! The `dir` backend: a plain directory.
 
 use super::{Backend, Kind, StorageError};
-use crate::mount::RootSource;
 use crate::sys::{SysError, dirs, errno, fd, path as syspath, tree};
 use crate::util::blame::Origin;
 use std::os::fd::AsFd;
@@ -32,10 +31,6 @@ impl Backend for Dir {
 
     fn path(&self) -> &Path {
         &self.path
-    }
-
-    fn root_source(&self) -> RootSource {
-        RootSource::Dir(self.path.clone())
     }
 
     fn create(&self, owner: (u32, u32)) -> Result<(), StorageError> {

@@ -2,7 +2,6 @@
 
 use super::tool::{self, Format};
 use super::{Backend, Kind, StorageError, dir};
-use crate::mount::RootSource;
 use crate::sys::fd::{self, OpenFlags};
 use crate::sys::{SysError, dirs};
 use std::os::fd::{AsFd, OwnedFd};
@@ -36,10 +35,6 @@ impl Backend for Image {
 
     fn path(&self) -> &Path {
         &self.path
-    }
-
-    fn root_source(&self) -> RootSource {
-        RootSource::Image(self.path.clone())
     }
 
     fn create(&self, owner: (u32, u32)) -> Result<(), StorageError> {

@@ -87,11 +87,26 @@ pub trait Backend {
     }
 
     /// What the child mounts.
-    fn root_source(&self) -> RootSource;
+    fn root_source(&self) -> RootSource {
+        let path = self.path().to_owned();
+        match self.kind() {
+            Kind::Dir | Kind::Btrfs | Kind::Overlay => RootSource::Dir(path),
+            Kind::Loop => RootSource::Image(path),
+            Kind::Lvm | Kind::Rbd | Kind::Nbd => RootSource::Block(path),
+            Kind::Zfs => RootSource::Dataset(path),
+        }
+    }
 
     /// Looks if it can be mounted, as far as that can be seen without doing anything.
     fn check(&self) -> Result<(), StorageError> {
-        Ok(())
+        use std::os::unix::fs::FileTypeExt;
+        let device = |path| std::fs::metadata(path).is_ok_and(|m| m.file_type().is_block_device());
+        match self.root_source() {
+            RootSource::Block(path) if !device(&path) => {
+                Err(StorageError::NoDevice { kind: self.kind(), path })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Makes the empty root file system, owned by `owner` (uid and gid on the host). What exists
@@ -155,10 +170,6 @@ pub fn noted(location: &str) -> Option<Box<dyn Backend>> {
     let (word, path) = location.trim().split_once(':')?;
     let kind = Kind::parse(word).filter(|kind| kind.is_volume())?;
     of_kind(kind, path.into(), None).ok()
-}
-
-fn no_device(backend: &dyn Backend) -> StorageError {
-    StorageError::NoDevice { kind: backend.kind(), path: backend.path().to_owned() }
 }
 
 /// Where the backend of a new container keeps its root file system, in the container's directory

@@ -88,15 +88,16 @@ fn zfs(args: &[&str]) -> Result<String, StorageError> {
 /// Removes a dataset and what is below it. A mount of it in a namespace that has just ended keeps
 /// it busy until the kernel has taken that down: that is waited for.
 fn remove(name: &str) -> Result<(), StorageError> {
-    for _ in 0..BUSY_TRIES {
+    let mut tries = BUSY_TRIES;
+    loop {
         match zfs(&["destroy", "-r", name]) {
-            Err(StorageError::Failed { said, .. }) if said.contains("is busy") => {
+            Err(StorageError::Failed { said, .. }) if tries > 0 && said.contains("is busy") => {
                 event::sleep(BUSY_PAUSE);
+                tries -= 1;
             }
             done => return done.map(drop),
         }
     }
-    zfs(&["destroy", "-r", name]).map(drop)
 }
 
 /// What stands after the last slash.
@@ -149,7 +150,9 @@ impl Backend for Dataset {
 
     fn check(&self) -> Result<(), StorageError> {
         match self.root_source() {
-            RootSource::Dataset(_) if !in_kernel() => Err(super::no_device(self)),
+            RootSource::Dataset(path) if !in_kernel() => {
+                Err(StorageError::NoDevice { kind: Kind::Zfs, path })
+            }
             _ => Ok(()),
         }
     }

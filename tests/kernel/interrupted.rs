@@ -10,23 +10,19 @@ use std::path::Path;
 const CHANGES: &str = "mkdir,mkdirat,unlink,unlinkat,rmdir,rename,renameat,renameat2,linkat,\
                        symlinkat,mknodat,fchownat,utimensat";
 
-/// Runs a tool that is killed instead of making its call number `when`.
-fn killed(machine: &Machine, when: u32, tool: &str, args: &[&str]) -> Outcome {
-    let inject = format!("inject={CHANGES}:signal=KILL:when={when}");
+/// Runs a tool with something done to it at some of its `calls`, in strace's words.
+fn tampered(machine: &Machine, calls: &str, how: &str, tool: &str, args: &[&str]) -> Outcome {
     let mut command = machine.command("strace");
-    command.args([
-        "-f",
-        "-qq",
-        "-o",
-        "/dev/null",
-        "-e",
-        &format!("trace={CHANGES}"),
-        "-e",
-        &inject,
-    ]);
+    command.args(["-f", "-qq", "-o", "/dev/null", "-e"]).arg(format!("trace={calls}"));
+    command.arg("-e").arg(format!("inject={calls}:{how}"));
     command.arg(crate::machine::BINARY).arg(format!("lxc-{tool}"));
     command.arg("-P").arg(machine.lxcpath()).args(args);
     run(command)
+}
+
+/// Runs a tool that is killed instead of making its call number `when`.
+fn killed(machine: &Machine, when: u32, tool: &str, args: &[&str]) -> Outcome {
+    tampered(machine, CHANGES, &format!("signal=KILL:when={when}"), tool, args)
 }
 
 /// Names in the container path, but for the test's own.
@@ -193,21 +189,8 @@ fn without_room_nothing_half_made_stays() {
     assert!(refused.contains("ENOSPC") && refused.contains("big"), "{refused}");
     assert_eq!(machine.sh(&format!("ls -A {path}")).ok(), "");
     // The same for one that cannot be read.
-    let eio = "inject=copy_file_range,pread64:error=EIO:when=1+";
-    let mut command = machine.command("strace");
-    command.args([
-        "-f",
-        "-qq",
-        "-o",
-        "/dev/null",
-        "-e",
-        "trace=copy_file_range,pread64",
-        "-e",
-        eio,
-    ]);
-    command.arg(crate::machine::BINARY).args(["lxc-snapshot", "-n", &name, "-P"]);
-    command.arg(machine.lxcpath());
-    let refused = run(command);
+    let reads = "copy_file_range,pread64";
+    let refused = tampered(&machine, reads, "error=EIO:when=1+", "snapshot", &["-n", &name]);
     if refused.status != 0 {
         // Where blocks are shared nothing is read.
         assert!(refused.stderr.contains("EIO"), "{refused:?}");

@@ -28,6 +28,7 @@ mod machine;
 mod namespaces;
 mod nested;
 mod net;
+mod netplan;
 mod opcodes;
 mod openrc;
 mod ordinary;
