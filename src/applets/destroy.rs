@@ -20,7 +20,10 @@ fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let removals = Removals::show(ctx.quiet);
     let done = destroy::destroy(&container, Options { force, snapshots });
     drop(removals);
-    let done = done?;
+    let done = done.map_err(|e| {
+        let signal = e.interrupted();
+        super::interrupted_or(e, signal)
+    })?;
     done.notes.iter().for_each(|note| ctx.warn(note));
     Ok(ExitCode::SUCCESS)
 }

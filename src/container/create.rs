@@ -3,8 +3,9 @@
 
 use super::Container;
 use super::destroy::{self, DestroyError};
+use super::interrupts::{Interrupted, Interrupts};
 use super::lock::{Lock, LockError, Partial, partial};
-use super::template::{Interrupts, Run, Template, TemplateError, run};
+use super::template::{Run, Template, TemplateError, run};
 use crate::config::document::{self, Loaded};
 use crate::config::embedded::default_conf;
 use crate::config::keys::Options;
@@ -97,6 +98,9 @@ pub enum CreateError {
     /// Waiting for signals.
     #[error("preparing for signals")]
     Signals(#[source] SysError),
+    /// We were told to stop.
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
 }
 
 boxed! {
@@ -115,7 +119,7 @@ impl Explain for CreateError {
             Self::Template(e) => e.errno(),
             Self::Rest(e) => e.errno(),
             Self::Storage(e) => e.errno(),
-            Self::Exists | Self::InProgress | Self::NoRootfs { .. } | Self::NoFreeId => None,
+            _ => None,
         }
     }
 
@@ -149,8 +153,9 @@ impl CreateError {
     /// The signal that ended it, if one did.
     pub fn interrupted(&self) -> Option<i32> {
         match self {
+            Self::Interrupted(Interrupted(signal)) => Some(*signal),
             Self::Template(error) => match **error {
-                TemplateError::Interrupted(signal) => Some(signal),
+                TemplateError::Interrupted(Interrupted(signal)) => Some(signal),
                 _ => None,
             },
             _ => None,

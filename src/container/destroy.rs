@@ -1,5 +1,6 @@
 //! Removing a container: nothing is touched before every reason against it has been looked for.
 
+use super::interrupts::{Interrupted, Interrupts};
 use super::lock::{Lock, LockError, Partial, partial};
 use super::{Container, depends, info, power};
 use crate::config::{Config, ConfigError, HookKind, Origin};
@@ -54,6 +55,15 @@ pub enum DestroyError {
         /// Where it was configured.
         origin: Option<Origin>,
     },
+    /// We were told to stop.
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
+    /// The same, when it was half removed.
+    #[error("{0} too late: container {1} is removed")]
+    Late(Interrupted, String),
+    /// Waiting for signals.
+    #[error("preparing for signals")]
+    Signals(#[source] SysError),
     /// The list of clones.
     #[error("reading which containers depend on it")]
     Dependents(#[source] SysError),
@@ -86,10 +96,22 @@ boxed! {
     Hook(HookError), Storage(StorageError),
 }
 
+impl DestroyError {
+    /// The signal that ended it, if one did.
+    pub fn interrupted(&self) -> Option<i32> {
+        match self {
+            Self::Interrupted(Interrupted(signal)) | Self::Late(Interrupted(signal), _) => {
+                Some(*signal)
+            }
+            _ => None,
+        }
+    }
+}
+
 impl Explain for DestroyError {
     fn errno(&self) -> Option<i32> {
         match self {
-            Self::Dependents(e) | Self::Directory(_, e) => Some(e.errno),
+            Self::Dependents(e) | Self::Directory(_, e) | Self::Signals(e) => Some(e.errno),
             Self::Lock(e) => e.errno(),
             Self::Config(e) => e.errno(),
             Self::Client(e) => e.errno(),
@@ -168,13 +190,7 @@ pub fn destroy(container: &Container, options: Options) -> Result<Destroyed, Des
         power::kill(&container.client(), power::Patience::Forever)?;
     }
     // Not before: the monitor of an ephemeral container takes it to destroy it at its end.
-    let lock = Lock::acquire(container, Wait::Yes)?;
-    if dirs::exists(&container.dir()) {
-        remove(container, options, &mut done)?;
-    }
-    if !dirs::exists(&container.dir()) {
-        lock.remove();
-    }
+    remove_locked(container, options, &mut done, Heed::Signals)?;
     Ok(done)
 }
 
@@ -198,14 +214,33 @@ pub(super) fn remove_partial(container: &Container) -> Result<(), DestroyError> 
 /// # Errors
 /// As [`destroy`]; that somebody else has destroyed it is none.
 pub fn destroy_ended(container: &Container) -> Result<(), DestroyError> {
+    remove_locked(container, Options::default(), &mut Destroyed::default(), Heed::Nothing)
+}
+
+/// Whom a removal obeys.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Heed {
+    /// The signals that end a tool.
+    Signals,
+    /// Nobody: the monitor has its own.
+    Nothing,
+}
+
+fn remove_locked(
+    container: &Container,
+    options: Options,
+    done: &mut Destroyed,
+    heed: Heed,
+) -> Result<(), DestroyError> {
     let lock = Lock::acquire(container, Wait::Yes)?;
-    if dirs::exists(&container.dir()) {
-        remove(container, Options::default(), &mut Destroyed::default())?;
-    }
+    let result = match dirs::exists(&container.dir()) {
+        true => remove(container, options, done, heed),
+        false => Ok(()),
+    };
     if !dirs::exists(&container.dir()) {
         lock.remove();
     }
-    Ok(())
+    result
 }
 
 /// Clones and snapshots: refused, or with `-s` destroyed first.
@@ -246,7 +281,13 @@ fn remove(
     container: &Container,
     options: Options,
     done: &mut Destroyed,
+    heed: Heed,
 ) -> Result<(), DestroyError> {
+    let interrupts = match heed {
+        Heed::Signals => Some(Interrupts::hold().map_err(DestroyError::Signals)?),
+        Heed::Nothing => None,
+    };
+    let mut rootfs = None;
     let config = match container.load() {
         Ok(loaded) => Some(loaded.config),
         Err(e) if options.force => {
@@ -259,7 +300,7 @@ fn remove(
         Err(e) => return Err(e.into()),
     };
     if let Some(config) = &config {
-        let rootfs = removable_rootfs(container, config)?;
+        rootfs = removable_rootfs(container, config)?;
         let context = HookContext::new(config, container.name(), Some(&container.config_file()));
         hook::run(HookKind::Destroy, config.hooks(HookKind::Destroy), &context, &[])?;
         if !config.rootfs.managed {
@@ -267,12 +308,27 @@ fn remove(
                 .push("lxc.rootfs.managed = 0: root file system and configuration are left".into());
             return Ok(());
         }
-        depends::forget(container).map_err(DestroyError::Dependents)?;
-        if let Some(rootfs) = rootfs {
-            with_rights(container, Some(config), &mut || Ok(rootfs.destroy()?))?;
-        }
     }
-    with_rights(container, config.as_ref(), &mut || remove_directory(container))
+    let work = || remove_files(container, config.as_ref(), rootfs.as_deref());
+    let Some(interrupts) = interrupts else { return work() };
+    interrupts.check()?;
+    let (removed, late) = interrupts.finish(work);
+    removed?;
+    late.map_or(Ok(()), |signal| Err(DestroyError::Late(signal, container.name().to_owned())))
+}
+
+fn remove_files(
+    container: &Container,
+    config: Option<&Config>,
+    rootfs: Option<&dyn Backend>,
+) -> Result<(), DestroyError> {
+    if config.is_some() {
+        depends::forget(container).map_err(DestroyError::Dependents)?;
+    }
+    if let Some(rootfs) = rootfs {
+        with_rights(container, config, &mut || Ok(rootfs.destroy()?))?;
+    }
+    with_rights(container, config, &mut || remove_directory(container))
 }
 
 /// Removes the container's directory, and last of it what it is known by: who is killed meanwhile
@@ -363,7 +419,7 @@ mod tests {
     fn remove_with(container: &Container, options: Options) -> Result<Destroyed, DestroyError> {
         let mut done = Destroyed::default();
         destroy_dependents(container, options, &mut done)?;
-        remove(container, options, &mut done).map(|()| done)
+        remove(container, options, &mut done, Heed::Nothing).map(|()| done)
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use super::Container;
 use super::info::{self, State};
+use super::interrupts::Interrupted;
 use super::lock::LockError;
 use crate::cgroup::devices::{DeviceLine, DeviceLineError};
 use crate::cgroup::item::{self, Item};
@@ -68,8 +69,8 @@ pub enum LiveError {
     #[error(transparent)]
     Mount(Box<MountError>),
     /// A signal came.
-    #[error("interrupted by signal {0}")]
-    Interrupted(i32),
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
     /// A key that only a start looks at.
     #[error("{key} cannot be changed while the container runs: it needs a restart")]
     Fixed {
@@ -106,7 +107,7 @@ impl LiveError {
     /// The signal that ended the work.
     pub fn interrupted(&self) -> Option<i32> {
         match self {
-            Self::Interrupted(signal) => Some(*signal),
+            Self::Interrupted(Interrupted(signal)) => Some(*signal),
             _ => None,
         }
     }

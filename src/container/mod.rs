@@ -11,6 +11,7 @@ pub mod destroy;
 pub mod device;
 pub mod guest;
 pub mod info;
+mod interrupts;
 pub mod list;
 pub mod live;
 pub mod lock;

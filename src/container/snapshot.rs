@@ -3,6 +3,7 @@
 
 use super::copy::{self, CopyError, Keep, Made, Request, text};
 use super::destroy::{self, Options};
+use super::interrupts::Interrupts;
 use super::lock::Lock;
 use super::{Container, depends};
 use crate::config::HookKind;
@@ -54,6 +55,8 @@ pub fn take(
         let text = fd::read(file).map_err(|e| CopyError::File(file.to_owned(), e))?;
         files.push((COMMENT, text));
     }
+    // The directory of the snapshots goes too where none was taken.
+    let _interrupts = Interrupts::hold().map_err(CopyError::Signals)?;
     let snaps = container.snaps_dir();
     let free = (0u32..).map(|n| format!("snap{n}")).find(|name| !dirs::exists(&snaps.join(name)));
     let name = free.unwrap_or_default();
@@ -172,6 +175,8 @@ pub fn restore(
         ephemeral: None,
         progress,
     };
+    // Between the copy and the exchange too: what was put together does not stay.
+    let _interrupts = Interrupts::hold().map_err(CopyError::Signals)?;
     let made = copy::copy(&mut request)?;
     if over {
         let result = replace(container, &stage);
@@ -259,6 +264,7 @@ fn volume_of(container: &Container) -> Result<Option<Box<dyn Backend>>, CopyErro
 /// of renames: a crash in between loses nothing.
 fn replace(container: &Container, stage: &Container) -> Result<(), CopyError> {
     let failed = |e| CopyError::Make(container.dir(), e);
+    let interrupts = Interrupts::hold().map_err(CopyError::Signals)?;
     let old = container.load()?;
     let context = HookContext::new(&old.config, container.name(), Some(&container.config_file()));
     hook::run(HookKind::Destroy, old.config.hooks(HookKind::Destroy), &context, &[])?;
@@ -275,6 +281,15 @@ fn replace(container: &Container, stage: &Container) -> Result<(), CopyError> {
     }
     let text = text::relocated(&loaded, &stage.dir(), &container.dir())?;
     text.save(&stage.config_file())?;
+    interrupts.check()?;
+    let (done, late) = interrupts.finish(|| exchange(container, stage));
+    done?;
+    late.map_or(Ok(()), |signal| Err(CopyError::Late(signal)))
+}
+
+/// The part of it that is finished once it has begun.
+fn exchange(container: &Container, stage: &Container) -> Result<(), CopyError> {
+    let failed = |e| CopyError::Make(container.dir(), e);
     depends::forget(stage).map_err(CopyError::Dependents)?;
     depends::forget(container).map_err(CopyError::Dependents)?;
 

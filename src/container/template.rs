@@ -2,10 +2,11 @@
 //! (`--path --name --rootfs`, mapped ids in a user namespace), so that those of LXC run unchanged.
 
 use super::Container;
+use super::interrupts::{Interrupted, Interrupts, SIGTERM};
 use crate::config::NsKind;
 use crate::config::path::DATADIR;
 use crate::idmap::Mapped;
-use crate::sys::event::{Ready, SignalFd, poll, signal_bit};
+use crate::sys::event::{Ready, poll};
 use crate::sys::ns::{setns, unshare};
 use crate::sys::process::{self, CStrings, Fork, Pid, Wait};
 use crate::sys::{SysError, cred, dirs, fd, prctl, signal, subreaper};
@@ -13,7 +14,7 @@ use crate::util::blame::Explain;
 use crate::util::quote::quoted;
 use crate::util::texts;
 use std::ffi::{CString, OsStr, OsString};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -23,6 +24,7 @@ pub const EMBEDDED: [&str; 2] = ["busybox", "host"];
 
 /// LXC's own templates, wherever ours are installed.
 const LXC_TEMPLATES: &str = "/usr/share/lxc/templates";
+const SIGKILL: i32 = 9;
 /// How long an interrupted template has before it is killed.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -62,8 +64,8 @@ pub enum TemplateError {
     #[error("template {0} was ended by signal {1}")]
     Killed(String, i32),
     /// We were told to stop.
-    #[error("interrupted by signal {0}")]
-    Interrupted(i32),
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
 }
 
 impl Explain for TemplateError {
@@ -189,69 +191,6 @@ pub struct Run<'a> {
     pub mapped: Option<&'a Mapped>,
     /// Standard input, output and error are /dev/null.
     pub quiet: bool,
-}
-
-/// Signals that stop a creation, held back while it runs: the caller undoes it, then ends.
-pub struct Interrupts {
-    signals: SignalFd,
-    mask: signal::Mask,
-}
-
-const INTERRUPTS: [i32; 4] = [1, 2, 3, 15];
-const SIGCHLD: i32 = 17;
-const SIGTERM: i32 = 15;
-const SIGKILL: i32 = 9;
-
-impl Interrupts {
-    /// From here on HUP, INT, QUIT and TERM wait to be asked for.
-    pub fn hold() -> Result<Self, SysError> {
-        let all = [INTERRUPTS.as_slice(), &[SIGCHLD]].concat();
-        let mask = signal::block(&all)?;
-        let bits = all.iter().fold(0, |bits, signal| bits | signal_bit(*signal));
-        Ok(Self { signals: SignalFd::new(bits)?, mask })
-    }
-
-    /// The signal that arrived, if one did.
-    pub fn check(&self) -> Result<(), TemplateError> {
-        while let Ok(Some(info)) = self.signals.read() {
-            if INTERRUPTS.contains(&info.signo) {
-                return Err(TemplateError::Interrupted(info.signo));
-            }
-        }
-        Ok(())
-    }
-}
-
-impl AsFd for Interrupts {
-    /// Readable when something may have arrived.
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.signals.as_fd()
-    }
-}
-
-impl Interrupts {
-    /// Waits for a child; a signal that arrives meanwhile is handed on to it. Gives back how it
-    /// ended and the first signal.
-    pub(super) fn wait_for(&self, pid: Pid) -> Result<(Wait, Option<i32>), SysError> {
-        let mut first = None;
-        loop {
-            if let Some(how) = subreaper::ended(pid)? {
-                return Ok((how, first));
-            }
-            poll(self.signals.as_fd(), Ready::READ, None)?;
-            if let Err(TemplateError::Interrupted(signal)) = self.check() {
-                let _ = process::kill(pid, SIGTERM);
-                first = first.or(Some(signal));
-            }
-        }
-    }
-}
-
-impl Drop for Interrupts {
-    fn drop(&mut self) {
-        // Fails only for an invalid mask; this one came from the kernel.
-        let _ = signal::restore(&self.mask);
-    }
 }
 
 /// Runs a template to its end.
@@ -428,11 +367,11 @@ fn child(job: &Run<'_>, prepared: &Prepared) -> (&'static str, SysError) {
 
 fn wait(pid: Pid, interrupts: &Interrupts, label: &str) -> Result<(), TemplateError> {
     let failed = |e| TemplateError::Start(label.to_owned(), "waiting for it", e);
-    let mut interrupted: Option<(i32, Instant)> = None;
+    let mut interrupted: Option<(Interrupted, Instant)> = None;
     loop {
         if let Some(how) = subreaper::ended(pid).map_err(failed)? {
             return match (interrupted, how) {
-                (Some((signal, _)), _) => Err(TemplateError::Interrupted(signal)),
+                (Some((signal, _)), _) => Err(signal.into()),
                 (None, Wait::Exited(0)) => Ok(()),
                 (None, Wait::Exited(status)) => {
                     Err(TemplateError::Failed(label.to_owned(), status))
@@ -444,13 +383,13 @@ fn wait(pid: Pid, interrupts: &Interrupts, label: &str) -> Result<(), TemplateEr
             };
         }
         let deadline = interrupted.map(|(_, since)| since + GRACE);
-        let ready = poll(interrupts.signals.as_fd(), Ready::READ, deadline).map_err(failed)?;
+        let ready = poll(interrupts.as_fd(), Ready::READ, deadline).map_err(failed)?;
         if !ready.read {
             let _ = process::kill(pid, SIGKILL);
             interrupted = interrupted.map(|(signal, _)| (signal, Instant::now()));
             continue;
         }
-        if let Err(TemplateError::Interrupted(signal)) = interrupts.check() {
+        if let Err(signal) = interrupts.check() {
             // Ctrl-C reached it already; a plain kill of lxc-create did not.
             let _ = process::kill(pid, SIGTERM);
             interrupted = interrupted.or(Some((signal, Instant::now())));

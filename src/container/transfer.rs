@@ -8,8 +8,8 @@
 
 use super::Container;
 use super::info::{self, State};
+use super::interrupts::{Interrupted, Interrupts};
 use super::live::LiveError;
-use super::template::{Interrupts, TemplateError};
 use crate::config::{Config, IdKind, NsKind};
 use crate::idmap::{HostId, IdMap, NsId};
 use crate::mount::{self, RootSource};
@@ -149,7 +149,7 @@ struct Work<'a> {
     options: Options,
     rules: Rules<'a>,
     interrupts: Interrupts,
-    signal: Cell<Option<i32>>,
+    signal: Cell<Option<Interrupted>>,
     progress: RefCell<Progress<'a>>,
     done: Copied,
 }
@@ -225,19 +225,16 @@ impl<'a> Work<'a> {
 
     /// EINTR when a signal came, which is remembered.
     fn check(&self) -> Result<(), SysError> {
-        match self.interrupts.check() {
-            Err(TemplateError::Interrupted(signal)) => {
-                self.signal.set(Some(signal));
-                Err(SysError::new("copy", "interrupted", errno::EINTR))
-            }
-            _ => Ok(()),
-        }
+        self.interrupts.check().map_err(|signal| {
+            self.signal.set(Some(signal));
+            SysError::new("copy", "interrupted", errno::EINTR)
+        })
     }
 
     /// The signal that ended the work, or what failed.
     fn failed(&self, what: &'static str, path: &Path, source: SysError) -> LiveError {
         match self.signal.get() {
-            Some(signal) => LiveError::Interrupted(signal),
+            Some(signal) => signal.into(),
             None => failed(what, path, source),
         }
     }

@@ -4,11 +4,26 @@
 
 use super::machine::{Machine, Outcome, eventually, run};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-/// Calls that change what is there, before each of which a process may be killed.
-const CHANGES: &str = "mkdir,mkdirat,unlink,unlinkat,rmdir,rename,renameat,renameat2,linkat,\
-                       symlinkat,mknodat,fchownat,utimensat";
+/// Calls that change what is there, before each of which a process may be killed. strace counts
+/// each of them by itself.
+const CHANGES: [&str; 13] = [
+    "mkdir",
+    "mkdirat",
+    "unlink",
+    "unlinkat",
+    "rmdir",
+    "rename",
+    "renameat",
+    "renameat2",
+    "linkat",
+    "symlinkat",
+    "mknodat",
+    "fchownat",
+    "utimensat",
+];
 
 /// Runs a tool with something done to it at some of its `calls`, in strace's words.
 fn tampered(machine: &Machine, calls: &str, how: &str, tool: &str, args: &[&str]) -> Outcome {
@@ -18,11 +33,6 @@ fn tampered(machine: &Machine, calls: &str, how: &str, tool: &str, args: &[&str]
     command.arg(crate::machine::BINARY).arg(format!("lxc-{tool}"));
     command.arg("-P").arg(machine.lxcpath()).args(args);
     run(command)
-}
-
-/// Runs a tool that is killed instead of making its call number `when`.
-fn killed(machine: &Machine, when: u32, tool: &str, args: &[&str]) -> Outcome {
-    tampered(machine, CHANGES, &format!("signal=KILL:when={when}"), tool, args)
 }
 
 /// Names in the container path, but for the test's own.
@@ -46,6 +56,7 @@ fn small(machine: &Machine, short: &str) -> String {
     fs::hard_link(root.join("etc/deep/file"), root.join("etc/same")).unwrap();
     let text = format!("lxc.rootfs.path = dir:{}\nlxc.uts.name = {short}\n", root.display());
     fs::write(machine.config(&name), text).unwrap();
+    fs::set_permissions(machine.config(&name), fs::Permissions::from_mode(0o640)).unwrap();
     name
 }
 
@@ -53,22 +64,29 @@ fn content(machine: &Machine, name: &str) -> String {
     fs::read_to_string(machine.lxcpath().join(name).join("rootfs/etc/deep/file")).unwrap()
 }
 
-/// Kills a tool at its first, second, … change until it gets through; `check` looks each time.
+/// Runs a tool again and again, and sends it (or its child) a signal at each change in turn: KILL
+/// comes instead of the call, others when it is made. `check` looks each time, and gives the tool
+/// something to do again.
 fn at_every_change(
     machine: &Machine,
+    signal: &str,
     tool: &str,
     args: &[&str],
-    mut check: impl FnMut(u32, &Outcome),
+    mut check: impl FnMut(&str, &Outcome),
 ) {
-    for when in 1..400 {
-        let done = killed(machine, when, tool, args);
-        check(when, &done);
-        if done.status == 0 {
-            assert!(when > 5, "{tool} was killed only {when} times");
-            return;
+    let mut steps = 0;
+    for call in CHANGES {
+        for when in 1..400 {
+            let how = format!("signal={signal}:when={when}");
+            let done = tampered(machine, call, &how, tool, args);
+            check(&format!("SIG{signal} at {call} {when}"), &done);
+            if done.status == 0 {
+                break;
+            }
+            steps += 1;
         }
     }
-    panic!("{tool} never got through");
+    assert!(steps > 5, "{tool} changed only {steps} things");
 }
 
 #[test]
@@ -78,7 +96,7 @@ fn a_copy_killed_anywhere_is_made_anew() {
     let copy = machine.name("copy");
     for options in [&[][..], &["-s"][..]] {
         let args = [&["-n", &name, "-N", &copy], options].concat();
-        at_every_change(&machine, "copy", &args, |when, done| {
+        at_every_change(&machine, "KILL", "copy", &args, |when, done| {
             let dir = machine.lxcpath().join(&copy);
             if done.status == 1 {
                 assert!(!dir.exists(), "{when}: the tool lived and left something: {done:?}");
@@ -103,7 +121,7 @@ fn a_snapshot_put_back_and_killed_anywhere_loses_nothing() {
     machine.lxc("snapshot", &["-n", &name]).ok();
     let file = machine.lxcpath().join(&name).join("rootfs/etc/deep/file");
     let restore = ["-n", &name, "-r", "snap0"];
-    at_every_change(&machine, "snapshot", &restore, |when, done| {
+    at_every_change(&machine, "KILL", "snapshot", &restore, |when, done| {
         machine.lxc("snapshot", &restore).ok();
         assert_eq!(content(&machine, &name), "first", "{when}");
         let mut inside: Vec<_> =
@@ -118,11 +136,11 @@ fn a_snapshot_put_back_and_killed_anywhere_loses_nothing() {
 #[test]
 fn a_container_killed_while_it_is_renamed_has_one_name() {
     let machine = Machine::new();
-    let mut names = [small(&machine, "a"), machine.name("b")];
-    let config = fs::read_to_string(machine.config(&names[0])).unwrap();
-    for when in 1..100 {
-        let args = ["-n", &names[0], "-N", &names[1], "-R"];
-        let done = killed(&machine, when, "copy", &args);
+    let names = [small(&machine, "a"), machine.name("b")];
+    let args = |from: usize, to: usize| ["-n", &names[from], "-N", &names[to], "-R"];
+    let lines = |name: &str| fs::read_to_string(machine.config(name)).unwrap().lines().count();
+    let before = lines(&names[0]);
+    at_every_change(&machine, "KILL", "copy", &args(0, 1), |when, _| {
         let whole = |name: &str| {
             let dir = machine.lxcpath().join(name);
             fs::read_to_string(dir.join("config"))
@@ -130,18 +148,13 @@ fn a_container_killed_while_it_is_renamed_has_one_name() {
                 && !dir.join("config.renamed").exists()
         };
         if !whole(&names[1]) {
-            machine.lxc("copy", &args).ok();
+            machine.lxc("copy", &args(0, 1)).ok();
         }
         assert!(whole(&names[1]) && there(&machine).len() == 1, "{when}: {:?}", there(&machine));
         assert_eq!(content(&machine, &names[1]), "first");
-        names.swap(0, 1);
-        if done.status == 0 {
-            assert!(when > 3);
-            let text = fs::read_to_string(machine.config(&names[0])).unwrap();
-            assert_eq!(text.lines().count(), config.lines().count());
-            return;
-        }
-    }
+        machine.lxc("copy", &args(1, 0)).ok();
+        assert_eq!(lines(&names[0]), before);
+    });
 }
 
 #[test]
@@ -149,7 +162,7 @@ fn creations_and_removals_killed_anywhere_can_be_repeated() {
     let machine = Machine::new();
     let name = machine.name("c");
     let create = ["-n", &name, "-t", "/bin/true"];
-    at_every_change(&machine, "create", &create, |when, done| {
+    at_every_change(&machine, "KILL", "create", &create, |when, done| {
         let dir = machine.lxcpath().join(&name);
         assert!(done.status != 1 || !dir.exists(), "{when}: {done:?}");
         if !dir.join("config").exists() || dir.join("partial").exists() {
@@ -159,19 +172,192 @@ fn creations_and_removals_killed_anywhere_can_be_repeated() {
         assert_eq!(there(&machine), [""; 0], "{when}");
     });
     small(&machine, "c");
-    for when in 1..100 {
-        let done = killed(&machine, when, "destroy", &["-n", &name]);
-        if done.status == 0 {
-            assert!(when > 5);
-            break;
+    at_every_change(&machine, "KILL", "destroy", &["-n", &name], |when, done| {
+        if done.status != 0 {
+            // What is left of it is still a container, up to the last moment.
+            let again = machine.lxc("destroy", &["-n", &name]);
+            assert!(again.status == 0 || again.stderr.contains("not defined"), "{when}: {again:?}");
         }
-        // What is left of it is still a container, up to the last moment.
-        let again = machine.lxc("destroy", &["-n", &name]);
-        assert!(again.status == 0 || again.stderr.contains("not defined"), "{when}: {again:?}");
         assert_eq!(there(&machine), [""; 0], "{when}");
         small(&machine, "c");
+    });
+}
+
+/// `^C` and `kill`: the signal comes at the call number `when`, which is made.
+const STOPS: [(&str, i32); 2] = [("INT", 130), ("TERM", 143)];
+
+/// Sends a tool these signals at every change. Where one came the tool has said so, or was ended by
+/// it before it began or after it was done.
+fn stopped_at_every_change(
+    machine: &Machine,
+    tool: &str,
+    args: &[&str],
+    mut check: impl FnMut(&str, &Outcome),
+) {
+    for (signal, status) in STOPS {
+        let mut said = 0;
+        at_every_change(machine, signal, tool, args, |when, done| {
+            if done.status != 0 {
+                assert_eq!(done.status, status, "{when}: {done:?}");
+                let line = format!("interrupted by signal {}", status - 128);
+                assert!(done.stderr.is_empty() || done.stderr.contains(&line), "{when}: {done:?}");
+                assert!(done.stderr.lines().count() < 2, "{when}: {done:?}");
+                said += i32::from(!done.stderr.is_empty());
+            }
+            check(when, done);
+        });
+        assert!(said > 2, "{tool} said only {said} times that it was interrupted");
     }
-    assert_eq!(there(&machine), [""; 0]);
+}
+
+/// A small container with a writable layer of its own above another one's root.
+fn small_layer(machine: &Machine, below: &str) -> String {
+    let name = machine.name("layer");
+    machine.lxc("copy", &["-n", below, "-N", &name, "-s"]).ok();
+    let file = machine.lxcpath().join(&name).join("overlay/delta/etc/deep/file");
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    fs::write(file, "upper").unwrap();
+    name
+}
+
+/// All of a directory but the times: names, modes, sizes.
+fn listing(machine: &Machine, name: &str) -> String {
+    let dir = machine.lxcpath().join(name);
+    machine.sh(&format!("cd {} && find . -printf '%p %M %n %s\\n' | sort", dir.display())).ok()
+}
+
+#[test]
+fn a_copy_stopped_anywhere_leaves_nothing() {
+    let machine = Machine::new();
+    let name = small(&machine, "src");
+    let copy = machine.name("copy");
+    let layer = small_layer(&machine, &name);
+    // A list that was written anew has another mode.
+    for name in [&name, &layer] {
+        machine.lxc("copy", &["-n", name, "-N", &copy, "-s"]).ok();
+        machine.lxc("destroy", &["-n", &copy]).ok();
+    }
+    let before = [listing(&machine, &name), listing(&machine, &layer)];
+    for (source, options) in
+        [(&name, &[][..]), (&name, &["-s"][..]), (&layer, &[][..]), (&layer, &["-s"][..])]
+    {
+        let args = [&["-n", source, "-N", &copy], options].concat();
+        stopped_at_every_change(&machine, "copy", &args, |when, done| {
+            let dir = machine.lxcpath().join(&copy);
+            // A signal at the very last step finds a copy that is whole.
+            let whole = dir.join("config").exists() && !dir.join("partial").exists();
+            assert!(whole || !dir.exists(), "{when}: {done:?}");
+            assert!(done.status == 0 || !whole || done.stderr.is_empty(), "{when}: {done:?}");
+            if whole {
+                machine.lxc("destroy", &["-n", &copy]).ok();
+            }
+            let now = [listing(&machine, &name), listing(&machine, &layer)];
+            assert_eq!(now, before, "{when}: {done:?}");
+        });
+    }
+    assert_eq!(there(&machine).len(), 2);
+}
+
+#[test]
+fn a_snapshot_stopped_anywhere_is_taken_or_not() {
+    let machine = Machine::new();
+    let name = small(&machine, "c");
+    let layer = small_layer(&machine, &name);
+    for source in [&name, &layer] {
+        let before = listing(&machine, source);
+        let snaps = machine.lxcpath().join(source).join("snaps");
+        stopped_at_every_change(&machine, "snapshot", &["-n", source], |when, done| {
+            if snaps.join("snap0/ts").exists() {
+                assert!(!snaps.join("snap0/partial").exists(), "{when}: {done:?}");
+                machine.lxc("snapshot", &["-n", source, "-d", "snap0"]).ok();
+            }
+            assert_eq!(listing(&machine, source), before, "{when}: {done:?}");
+        });
+    }
+}
+
+#[test]
+fn a_snapshot_stopped_while_it_is_put_back_is_there_or_not() {
+    let machine = Machine::new();
+    let name = small(&machine, "c");
+    let layer = small_layer(&machine, &name);
+    for (source, file) in [(&layer, "overlay/delta/etc/deep/file"), (&name, "rootfs/etc/deep/file")]
+    {
+        if source == &name {
+            machine.lxc("destroy", &["-n", &layer, "-s"]).ok();
+        }
+        machine.lxc("snapshot", &["-n", source]).ok();
+        let file = machine.lxcpath().join(source).join(file);
+        let first = fs::read_to_string(&file).unwrap();
+        fs::write(&file, "second").unwrap();
+        let sides = |text: &str| text.replace("upper", "first") == "first";
+        let before = listing(&machine, source);
+        let restore = ["-n", source, "-r", "snap0"];
+        stopped_at_every_change(&machine, "snapshot", &restore, |when, done| {
+            let now = fs::read_to_string(&file).unwrap();
+            let late = done.stderr.contains("too late");
+            assert_eq!(sides(&now), late || done.status == 0, "{when}: {now} {done:?}");
+            fs::write(&file, "second").unwrap();
+            assert_eq!(listing(&machine, source), before.as_str(), "{when}: {done:?}");
+        });
+        machine.lxc("snapshot", &restore).ok();
+        assert_eq!(fs::read_to_string(&file).unwrap(), first);
+    }
+}
+
+#[test]
+fn a_container_stopped_while_it_is_renamed_has_one_name() {
+    let machine = Machine::new();
+    let names = [small(&machine, "a"), machine.name("b")];
+    let args = |from: usize, to: usize| ["-n", &names[from], "-N", &names[to], "-R"];
+    for (from, to) in [(0, 1), (1, 0)] {
+        machine.lxc("copy", &args(from, to)).ok();
+    }
+    let before = listing(&machine, &names[0]);
+    stopped_at_every_change(&machine, "copy", &args(0, 1), |when, done| {
+        if there(&machine) == [names[1].as_str()] {
+            assert!(done.stderr.is_empty(), "{when}: {done:?}");
+            machine.lxc("copy", &args(1, 0)).ok();
+        }
+        assert_eq!(there(&machine), [names[0].as_str()], "{when}: {done:?}");
+        assert_eq!(listing(&machine, &names[0]), before, "{when}: {done:?}");
+    });
+}
+
+#[test]
+fn creations_and_removals_stopped_anywhere_are_whole_or_not_there() {
+    let machine = Machine::new();
+    let name = machine.name("c");
+    let create = ["-n", &name, "-t", "/bin/true"];
+    stopped_at_every_change(&machine, "create", &create, |when, done| {
+        if there(&machine).contains(&name) {
+            assert!(done.stderr.is_empty(), "{when}: {done:?}");
+            assert!(!machine.lxcpath().join(&name).join("partial").exists(), "{when}");
+            machine.lxc("destroy", &["-n", &name]).ok();
+        }
+        assert_eq!(there(&machine), [""; 0], "{when}: {done:?}");
+    });
+    let below = small(&machine, "c");
+    let layer = small_layer(&machine, &below);
+    for name in [&layer, &below] {
+        let others: Vec<_> = there(&machine).into_iter().filter(|other| other != name).collect();
+        let whole = listing(&machine, name);
+        stopped_at_every_change(&machine, "destroy", &["-n", name], |when, done| {
+            let late = done.stderr.contains("too late");
+            let gone = there(&machine) == others;
+            assert!(gone || !late, "{when}: {done:?}");
+            if gone {
+                assert!(late || done.stderr.is_empty(), "{when}: {done:?}");
+                if name == &layer {
+                    small_layer(&machine, &below);
+                } else {
+                    small(&machine, "c");
+                }
+            }
+            assert_eq!(listing(&machine, name), whole, "{when}: {done:?}");
+        });
+        machine.lxc("destroy", &["-n", name]).ok();
+    }
 }
 
 #[test]

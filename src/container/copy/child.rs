@@ -6,7 +6,7 @@ use super::CopyError;
 use crate::config::HookKind;
 use crate::config::document::Loaded;
 use crate::container::Container;
-use crate::container::template::Interrupts;
+use crate::container::interrupts::{Interrupted, Interrupts};
 use crate::hook::{self, HookContext};
 use crate::idmap::Mapped;
 use crate::mount::{self, RootSource};
@@ -17,6 +17,7 @@ use crate::sys::process::Wait;
 use crate::sys::{SysError, cred, errno, fd, ns, prctl, spawn, unix};
 use crate::util::quote::quoted;
 use crate::util::sentence::sentence;
+use std::cell::Cell;
 use std::os::fd::AsFd;
 use std::path::Path;
 
@@ -27,6 +28,8 @@ const HOSTNAME: &str = "etc/hostname";
 const MAX_NOTES: usize = 16;
 /// Marks the last line, if it is a failure.
 const FAILED: char = '!';
+/// Comes before the number of a signal that this process alone was sent.
+const STOPPED: char = '^';
 
 /// What is done beside filling.
 pub(super) struct Job<'a> {
@@ -59,13 +62,17 @@ pub(super) fn run(
 ) -> Result<Vec<String>, CopyError> {
     let (reader, writer) = unix::pair(unix::Kind::Stream).map_err(CopyError::Process)?;
     let pid = spawn::start_child(|| {
-        let stop = || match interrupts.check() {
-            Ok(()) => Ok(()),
-            Err(_) => Err(SysError::new("copy", "interrupted", errno::EINTR)),
+        let came = Cell::new(None);
+        let stop = || {
+            interrupts.check().map_err(|Interrupted(signal)| {
+                came.set(Some(signal));
+                SysError::new("copy", "interrupted", errno::EINTR)
+            })
         };
-        let text = match work(job, &stop, fill) {
-            Ok(notes) => notes.join("\n"),
-            Err(text) => format!("{FAILED}{text}"),
+        let text = match (work(job, &stop, fill), came.get()) {
+            (Ok(notes), _) => notes.join("\n"),
+            (Err(_), Some(signal)) => format!("{STOPPED}{signal}"),
+            (Err(text), None) => format!("{FAILED}{text}"),
         };
         // Read back by the parent.
         let _ = fd::write_all(writer.as_fd(), text.as_bytes());
@@ -76,8 +83,9 @@ pub(super) fn run(
     let (how, signal) = interrupts.wait_for(pid).map_err(CopyError::Signals)?;
     let text = fd::read_fd(reader.as_fd(), 1 << 20).map_err(CopyError::Process)?;
     let text = String::from_utf8_lossy(&text).into_owned();
-    match (signal, text.strip_prefix(FAILED), how) {
-        (Some(signal), ..) => Err(CopyError::Interrupted(signal)),
+    let stopped = text.strip_prefix(STOPPED).and_then(|signal| signal.parse().ok());
+    match (signal.or(stopped.map(Interrupted)), text.strip_prefix(FAILED), how) {
+        (Some(signal), ..) => Err(signal.into()),
         (None, Some(failed), _) => Err(CopyError::Told(failed.to_owned())),
         (None, None, Wait::Exited(0)) => Ok(text.lines().map(str::to_owned).collect()),
         (None, None, how) => Err(CopyError::Told(format!("the process that copies {how}"))),

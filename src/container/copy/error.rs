@@ -3,8 +3,8 @@
 use crate::config::{ConfigError, Origin};
 use crate::container::create::CreateError;
 use crate::container::destroy::DestroyError;
+use crate::container::interrupts::Interrupted;
 use crate::container::lock::LockError;
-use crate::container::template::TemplateError;
 use crate::control::client::ClientError;
 use crate::hook::HookError;
 use crate::idmap::IdMapError;
@@ -73,8 +73,11 @@ pub enum CopyError {
     #[error("{0}")]
     Told(String),
     /// We were told to stop.
-    #[error("interrupted by signal {0}")]
-    Interrupted(i32),
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
+    /// The same, when the old files were half replaced.
+    #[error("{0} too late: the snapshot is back")]
+    Late(Interrupted),
     /// The lock.
     #[error(transparent)]
     Lock(Box<LockError>),
@@ -113,18 +116,13 @@ impl CopyError {
         Self::Create(Box::new(error))
     }
 
-    /// A signal that arrived.
-    pub(super) fn from_template(error: TemplateError) -> Self {
-        match error {
-            TemplateError::Interrupted(signal) => Self::Interrupted(signal),
-            other => Self::from_create(other.into()),
-        }
-    }
-
     /// The signal that ended it, if one did.
     pub fn interrupted(&self) -> Option<i32> {
         match self {
-            Self::Interrupted(signal) => Some(*signal),
+            Self::Interrupted(Interrupted(signal)) | Self::Late(Interrupted(signal)) => {
+                Some(*signal)
+            }
+            Self::Destroy(e) => e.interrupted(),
             _ => None,
         }
     }

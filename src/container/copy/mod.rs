@@ -15,8 +15,8 @@ pub use error::CopyError;
 
 use super::create::{self, chown_to_root, remove_marker};
 use super::destroy;
+use super::interrupts::Interrupts;
 use super::lock::{Lock, Partial, partial};
-use super::template::Interrupts;
 use super::{Container, depends, info};
 use crate::config::document::Loaded;
 use crate::config::keys::Options;
@@ -76,13 +76,14 @@ pub struct Made {
 /// Whatever fails: nothing is left of the target then.
 pub fn copy(request: &mut Request<'_>) -> Result<Made, CopyError> {
     let target = request.target;
+    let interrupts = Interrupts::hold().map_err(CopyError::Signals)?;
     check_source(request.source, request.allow_running)?;
     dirs::make_all(target.lxcpath(), 0o755)
         .map_err(|e| CopyError::Make(target.lxcpath().to_owned(), e))?;
     let lock = Lock::acquire(target, Wait::No)?;
     // Not to be destroyed or renamed meanwhile.
     let source_lock = Lock::acquire(request.source, Wait::Yes)?;
-    let result = copy_locked(request);
+    let result = copy_locked(request, &interrupts);
     drop(source_lock);
     if !dirs::exists(&target.dir()) {
         lock.remove();
@@ -104,9 +105,8 @@ fn check_source(source: &Container, allow_running: bool) -> Result<(), CopyError
     Ok(())
 }
 
-fn copy_locked(request: &mut Request<'_>) -> Result<Made, CopyError> {
+fn copy_locked(request: &mut Request<'_>, interrupts: &Interrupts) -> Result<Made, CopyError> {
     let (source, target) = (request.source, request.target);
-    let interrupts = Interrupts::hold().map_err(CopyError::Signals)?;
     let loaded = source.load()?;
     let backend = storage::open(&loaded.config)?;
     // First: a volume of the rest of a killed copy may have the name.
@@ -134,7 +134,7 @@ fn copy_locked(request: &mut Request<'_>) -> Result<Made, CopyError> {
     rewritten.loaded.save(&target.config_file())?;
     let mut notes = std::mem::take(&mut rewritten.notes);
     text::copy_files(&rewritten.files, &change)?;
-    interrupts.check().map_err(CopyError::from_template)?;
+    interrupts.check()?;
     if let (Some(fresh), Some(backend)) = (&fresh, &backend) {
         create::note_volume(&marker, fresh.backend.as_ref()).map_err(|e| make(&marker_path, e))?;
         undo.backend = Some(fresh.backend.as_ref());
@@ -144,7 +144,7 @@ fn copy_locked(request: &mut Request<'_>) -> Result<Made, CopyError> {
             map.as_ref(),
             fresh,
             backend.as_ref(),
-            &interrupts,
+            interrupts,
         )?);
     }
     if let Some(ephemeral) = request.ephemeral {
@@ -160,7 +160,7 @@ fn copy_locked(request: &mut Request<'_>) -> Result<Made, CopyError> {
         depends::inherit(target, source, directly).map_err(CopyError::Dependents)?;
         depends::register(target).map_err(CopyError::Dependents)?;
     }
-    interrupts.check().map_err(CopyError::from_template)?;
+    interrupts.check()?;
     undo.armed = false;
     remove_marker(target, marker).map_err(CopyError::from_create)?;
     Ok(Made { notes })

@@ -7,8 +7,8 @@ use super::{CopyError, Keep, Made, Request, check_source, copy, moved};
 use crate::config::HookKind;
 use crate::config::document::Loaded;
 use crate::container::destroy::{self, Options};
+use crate::container::interrupts::Interrupts;
 use crate::container::lock::Lock;
-use crate::container::template::Interrupts;
 use crate::container::{Container, depends};
 use crate::hook::{self, HookContext};
 use crate::mount::RootSource;
@@ -115,7 +115,7 @@ fn in_place(request: &Request<'_>) -> Result<Option<Made>, CopyError> {
     let config = &loaded.config;
     let context = HookContext::new(config, source.name(), Some(&target.config_file()));
     hook::run(HookKind::Destroy, config.hooks(HookKind::Destroy), &context, &[])?;
-    interrupts.check().map_err(CopyError::from_template)?;
+    interrupts.check()?;
     undo.armed = false;
     depends::renamed(source, target).map_err(CopyError::Dependents)?;
     let note = target.dir().join(OLD_CONFIG);
