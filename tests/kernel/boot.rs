@@ -33,7 +33,7 @@ fn host(m: &Machine, name: &str) -> PathBuf {
     let bin = root.join("usr/local/bin");
     fs::create_dir_all(&bin).unwrap();
     fs::copy(BINARY, bin.join("lxcbox")).unwrap();
-    for tool in ["start", "stop", "autostart", "ls", "info", "attach"] {
+    for tool in ["start", "stop", "autostart", "ls", "info", "attach", "net"] {
         std::os::unix::fs::symlink("lxcbox", bin.join(format!("lxc-{tool}"))).unwrap();
     }
     install(&root, "lxc-containers", 0o755, "usr/local/libexec/lxc/lxc-containers");
@@ -73,12 +73,9 @@ fn systemd_starts_containers_with_the_host_and_stops_them() {
     for unit in ["lxc.service", "lxc@.service", "lxc-net.service"] {
         install(&root, unit, 0o644, &format!("usr/local/lib/systemd/system/{unit}"));
     }
-    let wanted = root.join("etc/systemd/system/multi-user.target.wants");
-    for unit in ["lxc.service", "lxc@idle.service"] {
-        let file = if unit == "lxc.service" { unit } else { "lxc@.service" };
-        let target = format!("/usr/local/lib/systemd/system/{file}");
-        std::os::unix::fs::symlink(target, wanted.join(unit)).unwrap();
-    }
+    // lxc.service is not enabled: the container's own unit wants it.
+    let wanted = root.join("etc/systemd/system/multi-user.target.wants/lxc@idle.service");
+    std::os::unix::fs::symlink("/usr/local/lib/systemd/system/lxc@.service", wanted).unwrap();
     m.start(&name);
     eventually(90, "the end of the boot", || {
         let state = inside(&m, &name, "systemctl is-system-running").stdout;
@@ -94,6 +91,27 @@ fn systemd_starts_containers_with_the_host_and_stops_them() {
     assert!(status.stdout.contains("first: started"), "{}", status.stdout);
     assert!(status.stdout.contains("bridge \"nosuch0\" does not exist"), "{}", status.stdout);
     assert_eq!(inside(&m, &name, "systemctl is-active lxc.service").ok().trim(), "active");
+
+    let units = "lxc.service lxc@idle.service lxc-net.service";
+    let verified = inside(&m, &name, &format!("systemd-analyze verify --man=no {units} 2>&1")).ok();
+    assert_eq!(verified, "");
+    // What the unit brings is stopped after it.
+    let order = inside(&m, &name, "systemctl show -p After lxc@idle.service").ok();
+    assert!(order.contains("lxc.service"), "{order}");
+    // There is nothing to load on this kernel, and nobody notices.
+    inside(&m, &name, "systemctl reload lxc.service").ok();
+    assert_eq!(running(&m, &name), "first idle");
+    let reloads = "/usr/local/libexec/lxc/lxc-containers reload 2>&1";
+    assert_eq!(inside(&m, &name, reloads).ok(), "");
+    // One that halts by itself has not failed.
+    inside(&m, &name, "/usr/local/bin/lxc-stop -n idle").ok();
+    eventually(20, "the end of its unit", || {
+        let state = inside(&m, &name, "systemctl is-active lxc@idle.service").stdout;
+        assert_ne!(state.trim(), "failed");
+        (state.trim() == "inactive").then_some(())
+    });
+    inside(&m, &name, "systemctl start lxc@idle.service").ok();
+    eventually(10, "its start", || (running(&m, &name) == "first idle").then_some(()));
 
     // It wants the network, which in a container is not made.
     let condition = "systemctl show -p ConditionResult -p ActiveState lxc-net.service";
