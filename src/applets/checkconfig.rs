@@ -35,6 +35,9 @@ fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     };
     let answers = check::examine(&host, purpose);
     let capacity = if host.live { check::capacity(&host, purpose) } else { Capacity::default() };
+    if ctx.container.is_some() && !host.live {
+        ctx.warn("a container is planned on the kernel that runs; -n has no effect beside CONFIG");
+    }
     let planned = ctx.container.as_ref().filter(|_| host.live).map(|_| plan(ctx));
     if matches.get_flag("fix") {
         let mut all = text::fixes(&answers, purpose, Path::new("/"));
@@ -118,6 +121,7 @@ fn json(
     let item = |answer: &Answer| {
         let verdict = &answer.verdict;
         let text = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+        let settled = verdict.is_there() && !answer.lacks(purpose);
         let symbols = answer.item.symbols.iter().map(|s| Value::from(format!("CONFIG_{s}")));
         Value::from(vec![
             ("id", answer.item.id.into()),
@@ -126,7 +130,7 @@ fn json(
             ("state", verdict.state.word().into()),
             ("need", answer.need.word().into()),
             ("detail", text(&verdict.detail).into()),
-            ("mend", text(if verdict.is_there() { "" } else { answer.mend() }).into()),
+            ("mend", text(if settled { "" } else { answer.mend() }).into()),
             ("module_loaded", answer.loaded.into()),
             ("symbols", symbols.collect()),
         ])

@@ -3,7 +3,10 @@
 
 use super::host::Host;
 use super::{State, Verdict};
-use crate::sys::{SysError, errno, procfs};
+use crate::sys::{SysError, dirs, errno, procfs};
+
+/// A limit of namespaces below this was lowered by somebody.
+const FEW: u64 = 100;
 
 /// What kept a user namespace from being made or used by `uid`.
 pub(super) fn of_user_namespace(host: &Host, uid: u32, error: &SysError) -> Verdict {
@@ -15,7 +18,7 @@ pub(super) fn of_user_namespace(host: &Host, uid: u32, error: &SysError) -> Verd
     match error.errno {
         // EUSERS until 4.8.
         errno::ENOSPC | errno::EUSERS => match host.number(LIMIT) {
-            Some(n) if n < 100 => Verdict::blocked(
+            Some(n) if n < FEW => Verdict::blocked(
                 format!("user.max_user_namespaces = {n}"),
                 keep("user.max_user_namespaces=15000"),
             ),
@@ -57,7 +60,23 @@ fn label(host: &Host) -> Option<String> {
 
 /// A command that sets a sysctl now and at every boot.
 pub(super) fn keep(setting: &str) -> String {
-    format!("echo {setting} >/etc/sysctl.d/60-lxc.conf && sysctl -p /etc/sysctl.d/60-lxc.conf")
+    format!("echo {setting} >>/etc/sysctl.d/60-lxc.conf && sysctl -p /etc/sysctl.d/60-lxc.conf")
+}
+
+/// Which limit an ENOSPC comes from: those of namespaces that somebody has lowered.
+pub(super) fn of_limit(host: &Host, text: &str) -> Verdict {
+    let names = dirs::names(&host.path("proc/sys/user")).unwrap_or_default();
+    let low = |name: &String| {
+        let limit = host.number(&format!("proc/sys/user/{name}"));
+        name.ends_with("_namespaces") && limit.is_some_and(|limit| limit < FEW)
+    };
+    let names = names.into_iter().filter_map(|name| name.into_string().ok());
+    let mut low: Vec<String> = names.filter(low).collect();
+    low.sort();
+    let mends: Vec<String> = low.iter().map(|name| keep(&format!("user.{name}=15000"))).collect();
+    let by = if low.is_empty() { "a limit of the kernel" } else { "a low limit" };
+    let names: Vec<String> = low.iter().map(|name| format!(" user.{name}")).collect();
+    Verdict::blocked(format!("{by}{}: {text}", names.join(",")), mends.join(" && "))
 }
 
 /// What keeps root from doing what root may.

@@ -6,7 +6,10 @@ use super::trial::Refusal;
 use super::{State, Verdict};
 use crate::config::path::SYSCONFDIR;
 use crate::hostnet::{self, Settings, Wanted, doctor};
-use crate::sys::{dirs, fd, passwd, probe, userns};
+use crate::net::user::{NO_BRIDGE, helper_below};
+use crate::sys::passwd::{self, Group};
+use crate::sys::{cred, dirs, probe, userns};
+use crate::usernic::policy::{self, Named};
 use crate::util::blame::Explain;
 use std::path::{Path, PathBuf};
 
@@ -82,15 +85,21 @@ pub(super) fn newgidmap(host: &Host) -> Verdict {
     mapper(host, "newgidmap", userns::CAP_SETGID, "cap_setgid")
 }
 
+const SETUID: u32 = 0o4000;
+
+/// Of a program for ordinary users, which root can do without.
+fn not_installed(host: &Host, otherwise: &str) -> Verdict {
+    match host.euid {
+        0 => Verdict::works("not installed; root needs none"),
+        _ => Verdict::absent(format!("not installed, and only it may {otherwise}")),
+    }
+}
+
 /// A program that has to have more rights than its caller.
 fn mapper(host: &Host, program: &str, cap: u8, cap_name: &str) -> Verdict {
-    const SETUID: u32 = 0o4000;
     let places = ["usr/bin", "bin", "usr/local/bin"].map(|dir| host.path(dir).join(program));
     let Some(path) = places.into_iter().find(|path| path.is_file()) else {
-        return match host.euid {
-            0 => Verdict::absent("root needs none"),
-            _ => Verdict::absent("not installed, and only it may map ids for an ordinary user"),
-        };
+        return not_installed(host, "map ids for an ordinary user");
     };
     let mode = probe::mode_of(&path).map_or((0, 0, 0), |found| found);
     match userns::is_privileged(&path, cap) {
@@ -104,28 +113,72 @@ fn mapper(host: &Host, program: &str, cap: u8, cap_name: &str) -> Verdict {
     }
 }
 
-/// A line that lets the caller plug into the bridge.
-pub(super) fn usernet(host: &Host) -> Verdict {
-    let file = Path::new(SYSCONFDIR).join("lxc-usernet");
-    let text = fd::read_to_string(host.path("").join(file.strip_prefix("/").unwrap_or(&file)));
-    let Some(user) = host.user.as_ref().filter(|user| user.uid != 0) else {
-        return Verdict::works("root needs none");
+/// The helper that makes the devices: it works as root and with nothing less.
+pub(super) fn user_nic(host: &Host) -> Verdict {
+    let Some(path) = helper_below(&host.path("")) else {
+        return not_installed(host, "plug an ordinary user's container into a bridge");
     };
-    let groups = passwd::parse_groups(&host.read("etc/group").unwrap_or_default());
-    let is_in = |name: &str| {
-        let group = groups.iter().find(|group| group.name == name);
-        group.is_some_and(|g| g.gid == user.gid || g.members.contains(&user.name))
-    };
-    let text = text.unwrap_or_default();
-    let own = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).find(|words| {
-        let who = words.first().copied().unwrap_or("#");
-        words.len() >= 4 && (who == user.name || who.strip_prefix('@').is_some_and(is_in))
-    });
-    match own {
-        Some(words) => Verdict::works(format!("{} devices on {}", words[3], words[2])),
-        None => Verdict::absent(format!("{} has no line for {}", file.display(), user.name))
-            .mend(format!("echo '{} veth lxcbr0 10' >>{}", user.name, file.display())),
+    let shown = path.display();
+    match probe::mode_of(&path) {
+        Ok((mode, 0, _)) if mode & SETUID != 0 => Verdict::works(format!("{shown} is setuid root")),
+        Ok(_) => Verdict::blocked(
+            format!("{shown} is not setuid root"),
+            format!("chown root {shown} && chmod u+s {shown}"),
+        ),
+        Err(e) => Verdict::unknown(e.to_string()),
     }
+}
+
+/// A line that lets the caller, or a group of the caller's, plug into a bridge that exists.
+pub(super) fn usernet(host: &Host) -> Verdict {
+    if host.euid == 0 {
+        return Verdict::works("root needs none");
+    }
+    let file = Path::new(SYSCONFDIR).join("lxc-usernet");
+    let shown = file.display();
+    let Some(user) = &host.user else {
+        let who = host.euid;
+        return Verdict::absent(format!("user {who} has no name in /etc/passwd for {shown}"));
+    };
+    let settings = settings();
+    let usual = settings.as_ref().map_or("lxcbr0", |settings| &settings.bridge.value);
+    let text = file.to_str().and_then(|name| host.read(name.trim_start_matches('/')));
+    let text = text.unwrap_or_default();
+    let groups = passwd::parse_groups(&host.read("etc/group").unwrap_or_default());
+    let member = |g: &Group| g.gid == user.gid || g.members.contains(&user.name);
+    let session = cred::groups().unwrap_or_default();
+    // The helper goes by what the processes of the session have.
+    let has = |g: &Group| match host.is_real() {
+        true => g.gid == host.egid || session.contains(&g.gid),
+        false => member(g),
+    };
+    let named = |counts: &dyn Fn(&Group) -> bool| Named {
+        user: user.name.clone(),
+        groups: groups.iter().filter(|g| counts(g)).map(|g| g.name.clone()).collect(),
+    };
+    let is_useful =
+        |line: &policy::Line<'_>| line.kind == "veth" && line.count > 0 && line.bridge != NO_BRIDGE;
+    let own: Vec<_> = policy::lines(&text, &named(&has)).filter(is_useful).collect();
+    let exists = |bridge: &str| dirs::exists(&host.path("sys/class/net").join(bridge));
+    if let Some(line) = own.iter().find(|line| exists(line.bridge)) {
+        let policy::Line { owner, bridge, count, .. } = line;
+        return Verdict::works(format!("{count} devices on {bridge} for {owner}"));
+    }
+    if let Some(policy::Line { bridge, .. }) = own.first() {
+        let mend = match *bridge == usual {
+            true => "lxc-net start".to_owned(),
+            false => format!("ip link add {bridge} type bridge && ip link set {bridge} up"),
+        };
+        return Verdict::blocked(format!("{shown} names {bridge}, which is not there"), mend);
+    }
+    if let Some(line) = policy::lines(&text, &named(&member)).find(is_useful) {
+        let group = line.owner.trim_start_matches('@');
+        let by = format!("this session, which is not in group {group} yet: {shown} names it");
+        return Verdict::blocked(by, format!("newgrp {group}"));
+    }
+    let name = &user.name;
+    Verdict::absent(format!("{shown} has no line for {name}"))
+        .mend(format!("echo '{name} veth {usual} 10' >>{shown}"))
 }
 
 /// The root of a container with an id map is somebody else to the host: every directory on the way

@@ -527,7 +527,19 @@ pub const ITEMS: &[Item] = &{
             row(Setup, "newgidmap", "newgidmap", [O, R, O, O], NONE, NONE, Look(files::newgidmap)),
             "apt install uidmap",
         ),
-        row(Setup, "usernet", "bridge for ordinary users", NICE, NONE, NONE, Look(files::usernet)),
+        row(
+            Setup,
+            "usernet",
+            "bridge for ordinary users",
+            [O, C, O, O],
+            NONE,
+            NONE,
+            Look(files::usernet),
+        ),
+        mended(
+            row(Setup, "user-nic", "lxc-user-nic", [O, C, O, O], NONE, NONE, Look(files::user_nic)),
+            "apt install liblxc-common",
+        ),
         row(Setup, "path", "way to the containers", [O, R, O, O], NONE, NONE, Alone(files::way)),
         row(Setup, "host-bridge", "bridge of the host", WANTED, NONE, NONE, Look(files::bridge)),
         mended(

@@ -308,6 +308,61 @@ fn id_ranges_are_the_callers_and_large_enough() {
     );
 }
 
+/// lxc-usernet by user and by group, on bridges that exist, and the helper beside it.
+#[test]
+fn a_line_of_usernet_and_its_helper() {
+    let usernet = Path::new(crate::config::path::SYSCONFDIR).join("lxc-usernet");
+    let usernet = usernet.strip_prefix("/").unwrap().to_str().unwrap().to_owned();
+    let passwd = ("etc/passwd", "pi:x:1000:1000::/home/pi:/bin/sh\n");
+    let group = ("etc/group", "pi:x:1000:\nnet:x:50:bob,pi\nnone:x:51:bob\n");
+    let judge = |uid, text: &str| {
+        let files = [passwd, group, (usernet.as_str(), text), ("sys/class/net/br0/flags", "0x1")];
+        let (_dir, host) = host(&files, uid);
+        let found = files::usernet(&host);
+        (found.state, found.detail, found.mend)
+    };
+    let works = |text| {
+        let (state, detail, _) = judge(1000, text);
+        assert_eq!(state, State::Works, "{text}");
+        detail
+    };
+    assert_eq!(works("pi veth br9 1\npi veth br0 3\n"), "3 devices on br0 for pi");
+    assert_eq!(works("@net veth br0 7 # all\n"), "7 devices on br0 for @net");
+    let (state, detail, mend) = judge(1000, "pi veth br9 1\n");
+    assert!(state == State::Blocked && detail.ends_with("names br9, which is not there"));
+    assert_eq!(mend, "ip link add br9 type bridge && ip link set br9 up");
+    for text in ["", "bob veth br0 1\n", "@none veth br0 1\n", "pi veth br0 0\n", "pi veth br0\n"] {
+        let (state, _, mend) = judge(1000, text);
+        assert!(state == State::Absent && mend.starts_with("echo 'pi veth "), "{text}: {mend}");
+    }
+    // The helper goes by names.
+    assert_eq!(judge(1001, "pi veth br0 1\n").0, State::Absent);
+    assert_eq!(judge(0, "").0, State::Works);
+    let (dir, host) = host(&[("usr/libexec/lxc/lxc-user-nic", "")], 1000);
+    let found = files::user_nic(&host);
+    let path = dir.path().join("usr/libexec/lxc/lxc-user-nic");
+    assert_eq!(found.detail, format!("{} is not setuid root", path.display()));
+    assert!(found.mend.contains("chmod u+s"));
+    std::fs::remove_file(path).unwrap();
+    assert_eq!(files::user_nic(&host).state, State::Absent);
+}
+
+/// Each kind of namespace has its limit.
+#[test]
+fn a_lowered_limit_is_named() {
+    let files = [
+        ("proc/sys/user/max_net_namespaces", "0\n"),
+        ("proc/sys/user/max_ipc_namespaces", "9000\n"),
+        ("proc/sys/user/max_inotify_watches", "5\n"),
+    ];
+    let (_dir, lowered) = host(&files, 0);
+    let found = culprit::of_limit(&lowered, "unshare");
+    assert_eq!(found.detail, "a low limit user.max_net_namespaces: unshare");
+    assert!(found.mend.starts_with("echo user.max_net_namespaces=15000 >>"));
+    let (_dir, usual) = host(&files[1..], 0);
+    assert_eq!(culprit::of_limit(&usual, "unshare").detail, "a limit of the kernel: unshare");
+}
+
 #[test]
 fn a_closed_directory_on_the_way_is_named() {
     use std::os::unix::fs::PermissionsExt;

@@ -143,7 +143,7 @@ fn judged(host: &Host, item: &Item, answer: Result<Verdict, Refusal>) -> Verdict
         };
     }
     match number {
-        errno::ENOSPC => Verdict::blocked(format!("a limit of the kernel: {text}"), ""),
+        errno::ENOSPC => culprit::of_limit(host, &text),
         errno::ETIMEDOUT => Verdict::unknown(text),
         _ if built => Verdict::new(State::Blocked, text),
         _ if configured == Some(State::Absent) => known(host, item),

@@ -13,7 +13,7 @@ use crate::sys::process::{Wait, own_pid};
 use crate::sys::spawn::run_program;
 use crate::sys::{SysError, cred, fd};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What the helper is told for no bridge.
 pub const NO_BRIDGE: &str = "none";
@@ -23,8 +23,8 @@ pub(super) fn is_ordinary() -> bool {
     cred::euid() != 0
 }
 
-/// Ours, then where distributions have LXC's.
-fn helper() -> Option<String> {
+/// The helper of the host whose files are below `root`: ours, then where distributions have LXC's.
+pub fn helper_below(root: &Path) -> Option<PathBuf> {
     let places = [
         path::LIBEXECDIR,
         "/usr/local/libexec",
@@ -34,7 +34,12 @@ fn helper() -> Option<String> {
         "/usr/lib/arm-linux-gnueabihf",
         "/usr/lib",
     ];
-    places.iter().map(|dir| format!("{dir}/lxc/lxc-user-nic")).find(|p| Path::new(p).exists())
+    let at = |dir: &&str| root.join(dir.trim_start_matches('/')).join("lxc/lxc-user-nic");
+    places.iter().map(at).find(|path| path.exists())
+}
+
+fn helper() -> Option<String> {
+    helper_below(Path::new("/")).map(|path| path.to_string_lossy().into_owned())
 }
 
 /// Finds what only root can have, and a bridge that is missing.

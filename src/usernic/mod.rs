@@ -8,7 +8,7 @@
 
 mod caller;
 mod nics;
-mod policy;
+pub mod policy;
 
 use crate::config::path::SYSCONFDIR;
 use crate::net::plug;

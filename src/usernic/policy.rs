@@ -2,12 +2,39 @@
 
 /// The names of a caller.
 #[derive(Clone, Debug)]
-pub(super) struct Named {
-    pub(super) user: String,
-    pub(super) groups: Vec<String>,
+#[allow(missing_docs, reason = "as in /etc/passwd and /etc/group")]
+pub struct Named {
+    pub user: String,
+    pub groups: Vec<String>,
 }
 
 /// One line that speaks of the caller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the four fields")]
+pub struct Line<'a> {
+    pub owner: &'a str,
+    pub kind: &'a str,
+    pub bridge: &'a str,
+    pub count: u32,
+}
+
+/// The lines of `text` that speak of the caller, in their order. A line that has not four fields,
+/// or no number, allows nothing.
+pub fn lines<'a>(text: &'a str, named: &Named) -> impl Iterator<Item = Line<'a>> {
+    text.lines().filter_map(move |line| {
+        let line = line.split('#').next().unwrap_or_default();
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let [owner, kind, bridge, count] = fields[..] else { return None };
+        let count = count.parse().ok()?;
+        let mine = match owner.strip_prefix('@') {
+            Some(group) => named.groups.iter().any(|own| own == group),
+            None => owner == named.user,
+        };
+        mine.then_some(Line { owner, kind, bridge, count })
+    })
+}
+
+/// What the lines of one owner come to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Grant {
     /// `USER` or `@GROUP`, as it is in the database too.
@@ -17,24 +44,12 @@ pub(super) struct Grant {
 }
 
 /// What `text` allows on `bridge`, in the order of its lines; lines of one owner are added up.
-/// A line that has not four fields, or no number, allows nothing.
 pub(super) fn grants(text: &str, named: &Named, kind: &str, bridge: &str) -> Vec<Grant> {
     let mut found: Vec<Grant> = Vec::new();
-    for line in text.lines() {
-        let line = line.split('#').next().unwrap_or_default();
-        let fields: Vec<&str> = line.split_whitespace().collect();
-        let [owner, a_kind, a_bridge, count] = fields[..] else { continue };
-        let Ok(limit) = count.parse::<u32>() else { continue };
-        let mine = match owner.strip_prefix('@') {
-            Some(group) => named.groups.iter().any(|own| own == group),
-            None => owner == named.user,
-        };
-        if !mine || a_kind != kind || a_bridge != bridge {
-            continue;
-        }
-        match found.iter_mut().find(|grant| grant.owner == owner) {
-            Some(grant) => grant.limit = grant.limit.saturating_add(limit),
-            None => found.push(Grant { owner: owner.to_owned(), limit }),
+    for line in lines(text, named).filter(|line| line.kind == kind && line.bridge == bridge) {
+        match found.iter_mut().find(|grant| grant.owner == line.owner) {
+            Some(grant) => grant.limit = grant.limit.saturating_add(line.count),
+            None => found.push(Grant { owner: line.owner.to_owned(), limit: line.count }),
         }
     }
     found

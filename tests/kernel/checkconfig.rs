@@ -142,7 +142,9 @@ fn checkconfig_names_the_limit_of_user_namespaces() {
     let text = shell(&machine, script).ok();
     assert!(text.contains("\"detail\": \"user.max_user_namespaces = 0\""), "{text}");
     assert!(text.contains("\"result\": \"unfit\""), "{text}");
-    assert!(text.contains("echo user.max_user_namespaces=15000 >"), "{text}");
+    assert!(text.contains("echo user.max_user_namespaces=15000 >>"), "{text}");
+    let text = shell(&machine, &script.replace("max_user_", "max_net_")).ok();
+    assert!(text.contains("\"detail\": \"a low limit user.max_net_namespaces: "), "{text}");
 }
 
 #[test]

@@ -408,6 +408,50 @@ fn ports_of_a_switch_are_their_owners() {
     m.sh(&format!("kill {eva} {bob}")).ok();
 }
 
+/// What lxc-checkconfig finds of it: the helper, its mode, the lines of the user and of the groups,
+/// the bridges that they name.
+#[test]
+fn checkconfig_knows_what_lacks() {
+    let m = Users::new();
+    let check = |wanted: [&str; 2]| {
+        let said = m.by(EVA, "$BOX lxc-checkconfig --for unprivileged").stdout;
+        for line in wanted {
+            assert!(said.lines().any(|l| l == line), "{line}\n{said}");
+        }
+    };
+    let fixes = |wanted: &str| {
+        let said = m.by(EVA, "$BOX lxc-checkconfig --for unprivileged --fix").stdout;
+        assert!(said.lines().any(|l| l == wanted), "{wanted}\n{said}");
+    };
+    let file = "/etc/lxc/lxc-usernet";
+    let nic = "/usr/libexec/lxc/lxc-user-nic";
+    let lets = |line: &str| m.sh(&format!("echo '{line}' >{file}")).ok();
+    let good = format!("lxc-user-nic: enabled, {nic} is setuid root");
+    check(["bridge for ordinary users: enabled, 2 devices on br0 for eva", &good]);
+    lets("@net veth br0 3");
+    check(["bridge for ordinary users: enabled, 3 devices on br0 for @net", &good]);
+    // A helper of no rights; a bridge that is not there; nobody's line.
+    m.helper(&m.dir.join("bin/lxcbox"));
+    lets("eva veth br7 3");
+    let nowhere =
+        format!("recommended: bridge for ordinary users: {file} names br7, which is not there");
+    check([&nowhere, &format!("recommended: lxc-user-nic: {nic} is not setuid root")]);
+    fixes("ip link add br7 type bridge && ip link set br7 up");
+    fixes(&format!("chown root {nic} && chmod u+s {nic}"));
+    lets("bob veth br0 3");
+    fixes(&format!("echo 'eva veth lxcbr0 10' >>{file}"));
+    // A session of before the user came into the group.
+    lets("@late veth br0 1");
+    m.sh("echo late:x:54401:eva >>/etc/group").ok();
+    let early = format!(
+        "setpriv --reuid {EVA} --regid {EVA} --clear-groups env -i {}/bin/lxcbox lxc-checkconfig \
+         --for unprivileged --fix",
+        m.dir.display()
+    );
+    let said = m.sh(&early).stdout;
+    assert!(said.lines().any(|l| l == "newgrp late"), "{said}");
+}
+
 /// Each invocation with Debian's helper and with ours: the status, what is printed on success, and
 /// what is in the database after.
 #[test]
