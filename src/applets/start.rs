@@ -116,7 +116,7 @@ pub(super) fn go(
     prepared: Prepared,
 ) -> Result<Option<Ended>, StartError> {
     let plan = start.plan(prepared)?;
-    plan.seccomp.left_out.iter().for_each(|text| ctx.warn(text));
+    plan.seccomp.left_out.iter().chain(&plan.lsm.warnings).for_each(|text| ctx.warn(text));
     plan.net.notes.iter().for_each(|note| ctx.warn(&note.to_string()));
     start.run(plan)
 }

@@ -92,9 +92,9 @@ pub(super) fn plan(
         None => {
             let default = if features.cgroup_namespaces { DEFAULT_CGNS } else { DEFAULT };
             if !features.has_profile(default) {
-                plan.notes.push(format!(
-                    "AppArmor profile {default} is not loaded, so nothing confines the \
-                     container; lxc.apparmor.profile = generated would"
+                plan.warnings.push(format!(
+                    "AppArmor profile {default} is not loaded and does not confine the container; \
+                     lxc.apparmor.profile = generated would, unconfined says that it is meant so"
                 ));
                 return Ok(plan);
             }
@@ -337,7 +337,9 @@ mod tests {
         );
         facts.apparmor.profiles = Some(Vec::new());
         let plan = planned(None, &facts).unwrap();
-        assert!(plan.label().is_none() && plan.notes.len() == 1);
+        assert!(plan.label().is_none() && plan.warnings.len() == 1);
+        // Whoever says so is not warned.
+        assert!(planned(Some("unconfined"), &facts).unwrap().warnings.is_empty());
     }
 
     #[test]

@@ -72,6 +72,8 @@ pub struct LsmPlan {
     origin: Option<Origin>,
     /// Remarks for the one who reads the plan: settings without effect here.
     pub notes: Vec<String>,
+    /// What whoever starts the container has to hear: protection that is usual and not there.
+    pub warnings: Vec<String>,
 }
 
 /// Why a label cannot be had.

@@ -143,7 +143,7 @@ impl StartPlan {
         }
         notes.extend(net.notes.iter().map(ToString::to_string));
         notes.extend(seccomp.notes.iter().chain(&seccomp.left_out).cloned());
-        notes.extend(lsm.notes.iter().cloned());
+        notes.extend(lsm.notes.iter().chain(&lsm.warnings).cloned());
         notes.extend(mounts.warnings.iter().cloned());
         let terminals = tty::plan(&config, config.rootfs.path.is_some()).during(Step::Plan)?;
         let plan = Box::new(Self {

@@ -192,7 +192,7 @@ impl Job {
         let done = start.prepare().and_then(|prepared| {
             prepared.warnings.iter().for_each(warn);
             let plan = start.plan(prepared)?;
-            plan.seccomp.left_out.iter().for_each(warn);
+            plan.seccomp.left_out.iter().chain(&plan.lsm.warnings).for_each(warn);
             start.run(plan)
         });
         match done {
