@@ -60,7 +60,10 @@ impl Explain for CapError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Unknown { .. } => Some("cat /proc/sys/kernel/cap_last_cap; capsh --print".into()),
+            Self::Unknown { .. } => Some(
+                "remove it: perfmon and bpf came with Linux 5.8, checkpoint_restore with 5.9"
+                    .into(),
+            ),
             Self::Apply { source, .. } => (errno_name(source.errno) == Some("EPERM"))
                 .then(|| "dropping capabilities needs CAP_SETPCAP: run as root".into()),
         }

@@ -186,7 +186,7 @@ impl Explain for LimitError {
             },
             Self::Property { key: "lxc.sched.core", .. } => match name {
                 Some("EINVAL") => {
-                    Some("the kernel needs CONFIG_SCHED_CORE and 5.14 or newer".into())
+                    Some("core scheduling needs Linux 5.14 with CONFIG_SCHED_CORE=y".into())
                 }
                 _ => None,
             },
@@ -401,6 +401,14 @@ impl LimitPlan {
             source,
             origin: origin.clone(),
         })
+    }
+
+    /// Finds what this kernel has not got.
+    ///
+    /// # Errors
+    /// `lxc.sched.core` without core scheduling.
+    pub fn check_kernel(&self) -> Result<(), LimitError> {
+        self.sched_core(prctl::core_sched_probe)
     }
 
     /// `lxc.sched.core` for init, from its parent before it runs anything. A machine without SMT

@@ -332,7 +332,7 @@ impl Explain for CgroupError {
             }
             Self::Setting { .. } if errno == EINVAL => "the kernel does not accept that value".into(),
             Self::Devices { .. } if errno == ENOSYS || errno == EINVAL => {
-                "device rules on cgroup v2 need a kernel >= 4.15 with CONFIG_CGROUP_BPF".into()
+                "device rules on cgroup v2 need Linux 4.15 with CONFIG_CGROUP_BPF=y".into()
             }
             Self::Devices { .. } if errno == EPERM => {
                 "only root can load device programs: remove the devices lines".into()

@@ -9,6 +9,7 @@ use super::error::CgroupError;
 use super::layout::{Hierarchy, Layout, Version};
 use super::translate::{self, Candidates, Context, Untranslatable};
 use crate::config::{CgroupConfig, Config, Origin, Sourced};
+use crate::sys::{bpf, errno};
 use std::fmt;
 use std::path::Path;
 
@@ -107,6 +108,24 @@ pub fn plan(
     let names = plan_names(config, name, pattern)?;
     let (settings, devices) = plan_settings(&config.cgroup, layout)?;
     Ok(CgroupPlan { hierarchies: layout.hierarchies.clone(), settings, devices, ..names })
+}
+
+impl CgroupPlan {
+    /// Finds what this kernel has not got.
+    ///
+    /// # Errors
+    /// Device rules where they would be a program, which the kernel does not know.
+    pub fn check_kernel(&self) -> Result<(), CgroupError> {
+        let DevicePlan::Program { hierarchy, origin, .. } = &self.devices else { return Ok(()) };
+        match bpf::load_device_program(&DeviceList::with_default(true).compile()) {
+            Err(source) if source.is(errno::EINVAL) || source.is(errno::ENOSYS) => {
+                let path = self.hierarchies.get(*hierarchy).map(Hierarchy::base_dir);
+                let (path, origin) = (path.unwrap_or_default(), Some(origin.clone()));
+                Err(CgroupError::Devices { path, source, origin })
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 const DIR: &str = "lxc.cgroup.dir";

@@ -182,13 +182,15 @@ impl Explain for NsError {
     fn hint(&self) -> Option<String> {
         Some(match self {
             Self::CloneAndKeep { .. } => "remove one of the two".into(),
-            Self::KernelLacks { kind, .. } => match kind {
-                NsKind::Time => "remove the key, or use a kernel with CONFIG_TIME_NS=y".into(),
-                kind => format!(
-                    "remove the key, or use a kernel with CONFIG_{}_NS=y",
-                    kind.name().to_uppercase()
-                ),
-            },
+            Self::KernelLacks { kind, .. } => {
+                let with = match kind {
+                    NsKind::Time => "5.6 with CONFIG_TIME_NS=y",
+                    NsKind::Cgroup => "4.6",
+                    NsKind::User => "3.8 with CONFIG_USER_NS=y",
+                    _ => "with its kind configured (lxc-checkconfig)",
+                };
+                format!("remove the key, or use Linux {with}")
+            }
             Self::UserWithoutMap { .. } => {
                 "add \"user\" to lxc.namespace.keep, or lines as lxc.idmap = u 0 100000 65536"
                     .into()

@@ -121,11 +121,13 @@ impl StartPlan {
         let caps = caps::plan(&config.caps, last_cap).during(Step::Plan)?;
         let own: Vec<NsKind> = ns.create.iter().collect();
         let limits = limits::plan(&config, &own).during(Step::Plan)?;
+        limits.check_kernel().during(Step::Plan)?;
         let init = InitPlan::new(&config, &request)?;
         let mut notes: Vec<String> = Vec::new();
         let mounts = plan_mounts(&config, &request)?;
         let mut net = net::plan(&config, &request.name).during(Step::Plan)?;
         let cgroup = plan_cgroups(&config, &request)?;
+        cgroup.check_kernel().during(Step::Plan)?;
         let proc = ProcFs::open().during(Step::Plan)?;
         let status = proc.read("self/status").during(Step::Plan)?;
         let seccomp = seccomp::prepare(&config, &status).during(Step::Plan)?;

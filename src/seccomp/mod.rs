@@ -12,7 +12,7 @@ pub mod policy;
 use crate::config::{Config, Origin, embedded};
 use crate::sys::errno::ENOENT;
 use crate::sys::error::{Result as SysResult, errno_name};
-use crate::sys::seccomp::{Insn, Listener, MAX_INSNS, install};
+use crate::sys::seccomp::{self, Insn, Listener, MAX_INSNS, install};
 use crate::sys::{SysError, fd, procfs};
 use crate::util::blame::Explain;
 use notify::ProxyAddress;
@@ -97,6 +97,8 @@ pub enum SeccompError {
         source: SysError,
         /// Whether a listener was asked for.
         notifies: bool,
+        /// Of `lxc.seccomp.profile`, where the plan found it.
+        origin: Option<Origin>,
     },
 }
 
@@ -112,9 +114,10 @@ impl Explain for SeccompError {
         match self {
             Self::Read { origin, .. }
             | Self::NoProxy { origin, .. }
+            | Self::Load { origin, .. }
             | Self::ProxyAddress { origin, .. } => origin.as_ref(),
             Self::Policy { file, .. } => Some(file),
-            Self::TooLong { .. } | Self::Load { .. } => None,
+            Self::TooLong { .. } => None,
         }
     }
 
@@ -122,10 +125,8 @@ impl Explain for SeccompError {
         match self {
             Self::NoProxy { .. } => Some("lxc.seccomp.notify.proxy = unix:/path/to/socket".into()),
             Self::TooLong { .. } => Some("split rules with many conditions into fewer".into()),
-            Self::Load { source, notifies } => match errno_name(source.errno)? {
-                "EINVAL" if *notifies => {
-                    Some("seccomp notifications need a kernel 5.0 or newer".into())
-                }
+            Self::Load { source, notifies, .. } => match errno_name(source.errno)? {
+                "EINVAL" if *notifies => Some("seccomp notifications need Linux 5.0".into()),
                 "EBUSY" if *notifies => {
                     Some("another filter of this process has a listener already".into())
                 }
@@ -173,6 +174,11 @@ pub fn prepare(config: &Config, status: &str) -> Result<SeccompPlan, SeccompErro
     plan.notes.extend(policy.warnings.iter().map(|w| format!("seccomp policy {shown}, {w}")));
     if compile::notifies(&policy) {
         plan.proxy = Some(proxy(config, &file)?);
+        seccomp::notif_sizes().map_err(|source| SeccompError::Load {
+            source,
+            notifies: true,
+            origin: origin(),
+        })?;
     }
     plan.program = compile::compile(&policy, compile::Family::NATIVE)
         .map_err(|e| SeccompError::TooLong { file: file.to_path_buf(), length: e.length })?;
@@ -223,7 +229,11 @@ impl SeccompPlan {
         }
         let notifies = self.proxy.is_some();
         let listener = if notifies { Listener::New } else { Listener::None };
-        install(&self.program, listener).map_err(|source| SeccompError::Load { source, notifies })
+        install(&self.program, listener).map_err(|source| SeccompError::Load {
+            source,
+            notifies,
+            origin: None,
+        })
     }
 }
 

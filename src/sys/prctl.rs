@@ -118,10 +118,22 @@ pub fn join_session_keyring() -> Result<()> {
 }
 
 const PR_SCHED_CORE: libc::c_int = 62;
+const PR_SCHED_CORE_GET: libc::c_ulong = 0;
 const PR_SCHED_CORE_CREATE: libc::c_ulong = 1;
 const PR_SCHED_CORE_SHARE_FROM: libc::c_ulong = 3;
 const SCOPE_THREAD: libc::c_ulong = 0;
 const SCOPE_THREAD_GROUP: libc::c_ulong = 1;
+
+/// Whether the kernel has core scheduling: asks for this thread's cookie and changes nothing.
+/// Errors as [`core_sched_create`].
+pub fn core_sched_probe() -> Result<()> {
+    let own: libc::c_ulong = 0;
+    let mut cookie = 0u64;
+    let pointer = std::ptr::from_mut(&mut cookie);
+    // SAFETY: the kernel writes one u64 to `cookie`, which outlives the call.
+    let done = unsafe { libc::prctl(PR_SCHED_CORE, PR_SCHED_CORE_GET, own, SCOPE_THREAD, pointer) };
+    if done == 0 { Ok(()) } else { Err(SysError::last("prctl", "PR_SCHED_CORE_GET")) }
+}
 
 /// Gives process `pid` a core-scheduling cookie of its own. EINVAL in a kernel without core
 /// scheduling (< 5.14 or not configured), ENODEV on a machine without SMT.

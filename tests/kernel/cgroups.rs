@@ -204,3 +204,28 @@ fn a_daemon_that_a_hook_left_does_not_keep_the_cgroup() {
     assert!(fs::metadata(format!("/proc/{pid}")).is_ok(), "it is the host's and lives on");
     m.sh(&format!("kill {pid}")).ok();
 }
+
+/// Version 2 restricts devices by a program alone: where there is none the plan says so, and nothing
+/// has been made.
+#[test]
+fn device_rules_need_programs_on_version_2() {
+    if !hierarchy("devices").1 {
+        println!("skipped: this host restricts devices by cgroup v1");
+        return;
+    }
+    let m = Machine::without(&["bpf"]);
+    let c = m.container("nobpf", &format!("{QUIET}lxc.cgroup2.devices.allow = c 1:3 rwm\n"));
+    for args in [&["-n", &c, "--dry-run"][..], &["-n", &c]] {
+        let said = m.lxc("start", args).fails(1);
+        assert!(
+            said.contains("planning the start: restricting devices in /sys/fs/cgroup"),
+            "{said}"
+        );
+        assert!(
+            said.contains("config:")
+                && said.contains("hint: device rules on cgroup v2 need Linux 4.15"),
+            "{said}"
+        );
+    }
+    assert_eq!(m.settle(), Vec::<String>::new());
+}

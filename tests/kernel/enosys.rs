@@ -1,7 +1,7 @@
 //! A container's life on kernels that lack a group of system calls; see `missing.rs`. Every other
 //! test runs so with `LXCBOX_TEST_ENOSYS=openat2,clone3,…`.
 
-use crate::machine::{BINARY, Machine, libraries, run};
+use crate::machine::{BINARY, Machine, libraries, missing, run};
 
 /// Start, look, enter, freeze, stop; with everything that has a fallback in it.
 fn lives(missing: &[&str]) {
@@ -81,4 +81,26 @@ fn life_without_the_new_mount_calls() {
 #[test]
 fn life_on_linux_4_9() {
     lives(&["4.9"]);
+}
+
+/// What a kernel has not got is an error of the plan, with the version that brought it.
+#[test]
+fn what_a_kernel_lacks_is_found_in_the_plan() {
+    let m = Machine::without(&["4.9"]);
+    let refused = |short: &str, lines: &str, wanted: &[&str]| {
+        let c = m.container(short, &format!("lxc.net.0.type = empty\n{lines}"));
+        let said = m.lxc("start", &["-n", &c, "--dry-run"]).fails(1);
+        for part in [&["planning the start: ", "config:"], wanted].concat() {
+            assert!(said.contains(part), "{part} not in {said}");
+        }
+    };
+    let ids = "lxc.idmap = u 0 100000 65536\nlxc.idmap = g 0 100000 65536\n";
+    let mapped = format!("{ids}lxc.rootfs.options = idmap=container\n");
+    refused("ids", &mapped, &["cannot map the ids of", "Linux 5.12"]);
+    refused("cap", "lxc.cap.drop = 63\n", &["unknown to this kernel", "Linux 5.8"]);
+    // No system call of its own: this kernel itself has it, or has it not.
+    match missing::has_core_scheduling() {
+        true => println!("skipped: this kernel has core scheduling"),
+        false => refused("core", "lxc.sched.core = 1\n", &["lxc.sched.core", "Linux 5.14"]),
+    }
 }

@@ -5,7 +5,7 @@
 //! stopped and what is left behind (cgroup, process, mount, lock, link) fails the test.
 
 #[path = "missing.rs"]
-mod missing;
+pub mod missing;
 
 use missing::Missing;
 use std::ffi::OsStr;

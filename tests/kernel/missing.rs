@@ -54,6 +54,7 @@ pub fn numbers(name: &str) -> Vec<Missing> {
         "mount_setattr" => libc::SYS_mount_setattr,
         "epoll_pwait2" => libc::SYS_epoll_pwait2,
         "statx" => libc::SYS_statx,
+        "bpf" => libc::SYS_bpf,
         "rseq" => libc::SYS_rseq,
         _ => panic!("no system call {name:?} in this list"),
     };
@@ -103,4 +104,15 @@ pub fn forbid(command: &mut Command, missing: &[Missing]) {
     };
     // SAFETY: the closure makes one system call and allocates nothing.
     unsafe { command.pre_exec(install) };
+}
+
+/// True if the kernel separates hyper-threads by cookies (5.14, CONFIG_SCHED_CORE), or would if the
+/// machine had some.
+pub fn has_core_scheduling() -> bool {
+    const PR_SCHED_CORE: libc::c_int = 62;
+    const GET: libc::c_ulong = 0;
+    let (zero, mut cookie): (libc::c_ulong, u64) = (0, 0);
+    // SAFETY: the kernel writes one u64 to `cookie`, which outlives the call.
+    let done = unsafe { libc::prctl(PR_SCHED_CORE, GET, zero, zero, &raw mut cookie) };
+    done == 0 || io::Error::last_os_error().raw_os_error() != Some(libc::EINVAL)
 }
