@@ -184,6 +184,7 @@ vm: packages-build packages-vm
 	$(BUILD) test --target $(TARGET) --test kernel --no-run -q
 	tests/vm/suite $(DEBUG) '$(VM_V2)' --cgroup v2
 	tests/vm/suite $(DEBUG) '$(VM_V1)' --cgroup v1
+	tests/vm/suite $(DEBUG) apparmor:: --append 'apparmor=1 security=apparmor'
 
 # Logical volumes and ZFS: minutes, as emulated disks are slower still.
 vm-storage: packages-build packages-vm

@@ -5,6 +5,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "skips and counts are said")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot set itself up fails there")]
 
+mod apparmor;
 mod attach;
 mod autostart;
 mod boot;
