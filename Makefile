@@ -58,7 +58,7 @@ SYSROOT := $(shell rustc --print sysroot)
 LLD_DIR := $(patsubst %/,%,$(dir $(wildcard $(SYSROOT)/lib/rustlib/$(HOST)/bin/gcc-ld/ld.lld)))
 SMALL_CODE = -C llvm-args=-enable-machine-outliner=always -C llvm-args=-machine-outliner-reruns=2 \
 	-C llvm-args=-inline-max-stacksize=128 -C llvm-args=-inline-threshold=0
-LLD_ARGS = --icf=all -T$(CURDIR)/release.ld -znoseparate-code --build-id=none -O2
+LLD_ARGS = --icf=all -T$(CURDIR)/release.ld -znoseparate-code -znorelro --build-id=none -O2
 SMALL_FLAGS = $(SMALL_CODE) -C force-frame-pointers=yes
 ifneq ($(LLD_DIR),)
 SMALL_FLAGS += -C link-arg=-fuse-ld=lld -C link-arg=-B$(LLD_DIR) \

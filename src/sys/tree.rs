@@ -9,11 +9,12 @@ use super::error::{At, Result, SysError};
 use super::{btrfs, fd, mount, path};
 use rustix::fs::{AtFlags, FileType, IFlags, Mode, OFlags, RawDir};
 use rustix::io::Errno;
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// Directories open at the same time.
 const MAX_OPEN: usize = 64;
@@ -28,21 +29,26 @@ const WATCH_OBJECTS: u64 = 256;
 /// Told now and then how many objects were removed.
 pub type Watcher = Box<dyn FnMut(u64)>;
 
+// musl has room for 112 bytes of thread-locals in its own data. More of them, with those of the
+// standard library, cost a mapping at each start of the program.
 thread_local! {
-    static WATCHER: RefCell<Option<Watcher>> = const { RefCell::new(None) };
-    static REMOVED: Cell<u64> = const { Cell::new(0) };
+    static WATCHER: Cell<Option<Watcher>> = const { Cell::new(None) };
 }
+
+/// Objects removed so far.
+static REMOVED: AtomicUsize = AtomicUsize::new(0);
 
 /// Has every removal of this process watched from now on; gives back who watched before.
 pub fn watch(watcher: Option<Watcher>) -> Option<Watcher> {
-    WATCHER.with(|now| now.replace(watcher))
+    WATCHER.replace(watcher)
 }
 
 fn count() {
-    let removed = REMOVED.get() + 1;
-    REMOVED.set(removed);
+    let removed = REMOVED.fetch_add(1, Relaxed) as u64 + 1;
     if removed % WATCH_OBJECTS == 0 {
-        WATCHER.with_borrow_mut(|watcher| watcher.iter_mut().for_each(|tell| tell(removed)));
+        let mut watcher = WATCHER.take();
+        watcher.iter_mut().for_each(|tell| tell(removed));
+        WATCHER.set(watcher);
     }
 }
 
