@@ -3,3 +3,6 @@
 fn main() -> std::process::ExitCode {
     lxcbox::cli::main()
 }
+
+#[global_allocator]
+static HEAP: lxcbox::sys::heap::Heap = lxcbox::sys::heap::Heap;

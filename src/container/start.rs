@@ -12,8 +12,8 @@ use crate::runtime::daemon::Mode;
 use crate::runtime::plan::{Request, StartPlan};
 use crate::runtime::supervise::{self, Ended, Supervise};
 use crate::runtime::sync::Failure;
-use crate::sys::cred;
 use crate::sys::error::SysError;
+use crate::sys::{cred, heap};
 use std::path::PathBuf;
 
 /// What the caller wants.
@@ -117,6 +117,8 @@ impl Start {
     /// # Errors
     /// No such container, a broken configuration, an interrupted creation.
     pub fn prepare(&self) -> Result<Prepared, StartError> {
+        // What is read and planned here ends up in the monitor.
+        heap::live_on();
         let name = self.container.name().to_string();
         match lock::partial(&self.container).map_err(StartError::Marker)? {
             Partial::None => {}

@@ -13,6 +13,7 @@ pub mod errno;
 pub mod error;
 pub mod event;
 pub mod fd;
+pub mod heap;
 mod image;
 pub mod lock;
 pub mod loopdev;
