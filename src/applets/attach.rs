@@ -4,7 +4,7 @@ use super::Applet;
 use crate::config::document::Loaded;
 use crate::config::{Arch, ConfigError, value};
 use crate::runtime::attach::{self, AttachError, Attachment, Elevated, EnvRules, Options};
-use crate::sys::errno;
+use crate::sys::{errno, process};
 use crate::sys::prctl::Personality;
 use crate::ui::args::{self, get, get_text};
 use crate::ui::command::ArgMatches;
@@ -37,7 +37,8 @@ fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     if options.pty_log.is_some() && !attach::has_terminal() {
         ctx.warn("no log was written: standard input and output are no terminal");
     }
-    Ok(ExitCode::from(how.exit_code()))
+    // All that is left would be closed one by one, which its end does at once.
+    process::exit_now(how.exit_code().into())
 }
 
 fn failure(error: AttachError) -> Failure {

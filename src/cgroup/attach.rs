@@ -6,9 +6,8 @@
 
 use super::error::CgroupError;
 use super::layout::{Layout, Version};
-use super::v1;
 use crate::sys::dir::{mkdir_at, open_path, open_path_at};
-use crate::sys::errno::{EBUSY, EEXIST, EOPNOTSUPP};
+use crate::sys::errno::{EBUSY, EEXIST, ENOENT, EOPNOTSUPP};
 use crate::sys::process::Pid;
 use crate::sys::{SysError, dir, fd};
 use std::os::fd::{AsFd, OwnedFd};
@@ -129,11 +128,12 @@ fn make_leaf(
     name: &str,
 ) -> Result<OwnedFd, CgroupError> {
     let fail = |source| CgroupError::Create { path: path.join(name), source };
-    if !v1::exists(payload.as_fd(), name) {
-        match mkdir_at(payload.as_fd(), name, 0o755) {
-            Err(e) if !e.is(EEXIST) => return Err(fail(e)),
-            _ => {}
-        }
+    match open_path_at(payload.as_fd(), name) {
+        Err(e) if e.is(ENOENT) => {}
+        done => return done.map_err(fail),
     }
-    open_path_at(payload.as_fd(), name).map_err(fail)
+    match mkdir_at(payload.as_fd(), name, 0o755) {
+        Err(e) if !e.is(EEXIST) => Err(fail(e)),
+        _ => open_path_at(payload.as_fd(), name).map_err(fail),
+    }
 }

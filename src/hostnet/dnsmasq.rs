@@ -123,7 +123,7 @@ fn is_ours(pid: Pid) -> bool {
     let words = command_line(pid).unwrap_or_default();
     let netns = |path: String| {
         let proc = dir::open_path(Path::new("/proc")).ok()?;
-        nsfile::identity_at(proc.as_fd(), &path).ok()
+        nsfile::number_at(proc.as_fd(), &path).ok()
     };
     words.first().is_some_and(|word| word.ends_with("dnsmasq"))
         && words.iter().any(|word| word.strip_prefix("--pid-file=") == Some(PID_FILE))

@@ -161,7 +161,7 @@ impl Available {
         let own = fd::open("/proc/self", OpenFlags::PATH | OpenFlags::DIRECTORY, 0)?;
         let mut kinds = NsSet::EMPTY;
         for row in &TABLE {
-            match nsfile::identity_at(own.as_fd(), row.link) {
+            match nsfile::number_at(own.as_fd(), row.link) {
                 Ok(_) => kinds = kinds.with(row.kind),
                 Err(e) if e.is(errno::ENOENT) => {}
                 Err(e) => return Err(e),
@@ -199,7 +199,7 @@ impl Target {
                 let pidfd = process::pidfd_open(pid).ok();
                 // The other way round here: the directory is the older, and must still be alive
                 // for the pidfd to mean the same process.
-                nsfile::identity_at(dir.as_fd(), link(NsKind::Mnt)).map_err(fail)?;
+                nsfile::number_at(dir.as_fd(), link(NsKind::Mnt)).map_err(fail)?;
                 pidfd
             }
         };
@@ -232,12 +232,12 @@ impl Target {
         self.pidfd.as_ref().map(AsFd::as_fd)
     }
 
-    /// Device and inode of one of its namespaces; `None` when the kernel has no such kind.
+    /// The number of one of its namespaces; `None` when the kernel has no such kind.
     ///
     /// # Errors
     /// The process is gone, or may not be looked at.
-    pub fn identity(&self, kind: NsKind) -> Result<Option<(u64, u64)>, NsError> {
-        match nsfile::identity_at(self.dir.as_fd(), link(kind)) {
+    pub fn identity(&self, kind: NsKind) -> Result<Option<u64>, NsError> {
+        match nsfile::number_at(self.dir.as_fd(), link(kind)) {
             Ok(id) => Ok(Some(id)),
             Err(e) if e.is(errno::ENOENT) && kind != NsKind::Mnt => Ok(None),
             Err(source) => Err(NsError::Open { kind, pid: self.pid, source }),

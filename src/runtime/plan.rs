@@ -117,8 +117,7 @@ impl StartPlan {
         let available = ns::Available::probe().during(Step::Plan)?;
         let ns = ns::plan(&config, &available).during(Step::Plan)?;
         let idmap = plan_ids(&config)?;
-        let last_cap = caps::last_cap().during(Step::Plan)?;
-        let caps = caps::plan(&config.caps, last_cap).during(Step::Plan)?;
+        let caps = caps::plan(&config.caps, caps::last_cap()).during(Step::Plan)?;
         let own: Vec<NsKind> = ns.create.iter().collect();
         let limits = limits::plan(&config, &own).during(Step::Plan)?;
         limits.check_kernel().during(Step::Plan)?;

@@ -9,13 +9,28 @@ const NS_GET_USERNS: libc::c_ulong = 0xb701;
 /// `NS_GET_NSTYPE` of ioctl_ns(2), 4.11.
 const NS_GET_NSTYPE: libc::c_ulong = 0xb703;
 
-/// Device and inode of what the link `path` below `dir` leads to: equal for two processes that
-/// share the namespace.
+/// Device and inode of what the link `path` below `dir` leads to.
 pub fn identity_at(dir: BorrowedFd<'_>, path: &str) -> Result<(u64, u64)> {
     let stat = rustix::fs::statat(dir, path, rustix::fs::AtFlags::empty())
         .at("stat", || format!("\"{path}\""))?;
     #[allow(clippy::useless_conversion, reason = "the fields are 32 bits wide on some targets")]
     Ok((u64::from(stat.st_dev), u64::from(stat.st_ino)))
+}
+
+/// The number of the namespace that the link `path` below `dir` leads to: equal for two processes
+/// that share the namespace. Taken from the link's text (`net:[4026531840]`): to follow it, as a
+/// stat does, makes the kernel build an inode.
+pub fn number_at(dir: BorrowedFd<'_>, path: &str) -> Result<u64> {
+    let mut text = [0u8; 64];
+    let len = rustix::fs::readlinkat_raw(dir, path, &mut text)
+        .at("readlink", || format!("\"{path}\""))?;
+    parse_link(text.get(..len).unwrap_or_default())
+        .ok_or_else(|| SysError::new("readlink", format!("\"{path}\""), libc::EBADMSG))
+}
+
+fn parse_link(text: &[u8]) -> Option<u64> {
+    let text = std::str::from_utf8(text).ok()?;
+    text.split_once(":[")?.1.strip_suffix(']')?.parse().ok()
 }
 
 /// statfs(2) magic of the file system of namespaces.
@@ -55,9 +70,34 @@ pub fn owner(file: BorrowedFd<'_>) -> Result<OwnedFd> {
 /// The process of a pidfd as this pid namespace numbers it; `None` when it has ended or is not
 /// visible here.
 pub fn pid_of_pidfd(pidfd: BorrowedFd<'_>) -> Option<super::process::Pid> {
+    let mut info = PidfdInfo { mask: PIDFD_INFO_PID, ..PidfdInfo::default() };
+    // SAFETY: the structure has the size that the request names and outlives the call.
+    let done = unsafe { libc::ioctl(pidfd.as_raw_fd(), PIDFD_GET_INFO as _, &raw mut info) };
+    if done == 0 && info.mask & PIDFD_INFO_PID != 0 && info.pid > 0 {
+        return Some(info.pid);
+    }
+    // FALLBACK(<6.13): pidfds know no such request; and one that it refuses may be told here.
     let path = format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd());
     let text = super::fd::read_to_string(path).ok()?;
     parse_fdinfo(&text)
+}
+
+/// `PIDFD_GET_INFO`: 0xff, 11, of the 64 bytes that the structure had at first.
+const PIDFD_GET_INFO: libc::c_ulong = 0xc040_ff0b;
+/// Asks for the numbers of the process.
+const PIDFD_INFO_PID: u64 = 1;
+
+/// The kernel's `struct pidfd_info` as of 6.13.
+#[repr(C)]
+#[derive(Default)]
+struct PidfdInfo {
+    mask: u64,
+    cgroup: u64,
+    pid: i32,
+    tgid: i32,
+    ppid: i32,
+    ids: [u32; 8],
+    exit_code: i32,
 }
 
 /// `Pid:` is -1 for an ended process and 0 for an invisible one.
@@ -69,6 +109,29 @@ fn parse_fdinfo(text: &str) -> Option<super::process::Pid> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn links_of_namespaces() {
+        assert_eq!(parse_link(b"net:[4026531840]"), Some(4_026_531_840));
+        for other in [&b"net:[]"[..], b"net:[1", b"/proc", b"net:[\xff]", b""] {
+            assert_eq!(parse_link(other), None);
+        }
+        let own = super::super::fd::open("/proc/self", rustix::fs::OFlags::PATH, 0).unwrap();
+        let inode = identity_at(own.as_fd(), "ns/net").unwrap().1;
+        assert_eq!(number_at(own.as_fd(), "ns/net").unwrap(), inode);
+    }
+
+    #[test]
+    fn the_process_of_a_pidfd() {
+        let own = super::super::process::own_pid();
+        // FALLBACK(<5.3): no pidfd_open.
+        if let Ok(pidfd) = super::super::process::pidfd_open(own) {
+            assert_eq!(pid_of_pidfd(pidfd.as_fd()), Some(own));
+        }
+        let file = super::super::fd::open("/proc/self/exe", rustix::fs::OFlags::RDONLY, 0).unwrap();
+        assert_eq!(pid_of_pidfd(file.as_fd()), None);
+    }
 
     #[test]
     fn fdinfo_of_pidfds() {

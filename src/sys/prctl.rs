@@ -17,6 +17,12 @@ pub fn bounding_drop(cap: u8) -> Result<()> {
     prctl(libc::PR_CAPBSET_DROP, [cap.into(), 0, 0, 0], "PR_CAPBSET_DROP").map(drop)
 }
 
+/// Whether capability `cap` is in this thread's bounding set. EINVAL for a number that the kernel
+/// does not know.
+pub fn bounding_has(cap: u8) -> Result<bool> {
+    prctl(libc::PR_CAPBSET_READ, [cap.into(), 0, 0, 0], "PR_CAPBSET_READ").map(|has| has == 1)
+}
+
 /// Empties the ambient set.
 pub fn ambient_clear() -> Result<()> {
     const CLEAR: libc::c_ulong = libc::PR_CAP_AMBIENT_CLEAR_ALL as libc::c_ulong;

@@ -87,7 +87,7 @@ pub(super) struct CloneArgs {
 }
 
 pub(super) const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
-pub(super) const CLONE_PIDFD: u64 = 0x1000;
+const CLONE_PIDFD: u64 = 0x1000;
 const CLONE_PARENT: u64 = 0x8000;
 const CLONE_ARGS_SIZE_VER0: usize = 64;
 

@@ -91,7 +91,18 @@ impl ProcFs {
 
 /// One line of /proc/PID/status without its label, trimmed: `status_field(text, "CapBnd")`.
 pub fn status_field<'a>(status: &'a str, label: &str) -> Option<&'a str> {
-    status.lines().find_map(|line| line.strip_prefix(label)?.strip_prefix(':')).map(str::trim)
+    let mut rest = status;
+    loop {
+        let value = rest.strip_prefix(label).and_then(|text| text.strip_prefix(':'));
+        let (line, next) = rest.split_once('\n').unwrap_or((rest, ""));
+        if value.is_some() {
+            return line.get(label.len() + 1..).map(str::trim);
+        }
+        if next.is_empty() {
+            return None;
+        }
+        rest = next;
+    }
 }
 
 /// The text of /proc/PID/status on the host.

@@ -61,6 +61,27 @@ pub fn block(signals: &[i32]) -> Result<Mask> {
     change(libc::SIG_BLOCK, &set)
 }
 
+/// Waits for one of these signals, which must be blocked, and takes it.
+pub fn wait(signals: &[i32]) -> Result<i32> {
+    let mut set = empty_set();
+    for &signal in signals {
+        // SAFETY: the set is initialised and outlives the call.
+        unsafe { libc::sigaddset(&mut set, signal) };
+    }
+    loop {
+        // SAFETY: the set outlives the call, and nothing is to be filled in.
+        match unsafe { libc::sigwaitinfo(&set, std::ptr::null_mut()) } {
+            -1 => {
+                let error = SysError::last("sigwaitinfo", "");
+                if !error.is(libc::EINTR) {
+                    return Err(error);
+                }
+            }
+            signal => return Ok(signal),
+        }
+    }
+}
+
 /// Puts a saved mask back.
 pub fn restore(mask: &Mask) -> Result<()> {
     change(libc::SIG_SETMASK, &mask.0).map(drop)

@@ -6,35 +6,23 @@
 #![allow(unsafe_code, reason = "a process on another's memory")]
 
 use super::error::{Result, SysError};
-use super::process::{CLONE_INTO_CGROUP, CLONE_PIDFD, CloneArgs, Pid, exit_now};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use super::process::{CLONE_INTO_CGROUP, CloneArgs, Pid, exit_now};
+use std::os::fd::{AsRawFd, BorrowedFd};
 
-/// Room for the child's calls; untouched pages cost nothing.
-const STACK: usize = 512 << 10;
+/// Left between the frames of the caller and the child's: room for the calls that make it.
+const GAP: usize = 4 << 10;
 
-/// A stack whose lowest page is not there: an overflow must not run into other memory.
-struct Stack(*mut libc::c_void);
+/// Size of a child's stack as the kernel is told, which only adds it to the begin.
+const STACK: usize = 64 << 10;
 
-impl Stack {
-    fn new() -> Result<Self> {
-        let both = libc::PROT_READ | libc::PROT_WRITE;
-        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_STACK;
-        // SAFETY: new memory wherever the kernel likes.
-        let begin = unsafe { libc::mmap(std::ptr::null_mut(), STACK, both, flags, -1, 0) };
-        if begin == libc::MAP_FAILED {
-            return Err(SysError::last("mmap", "a stack"));
-        }
-        // SAFETY: a page of that mapping, which nothing uses.
-        unsafe { libc::mprotect(begin, rustix::param::page_size(), libc::PROT_NONE) };
-        Ok(Self(begin))
-    }
-}
-
-impl Drop for Stack {
-    fn drop(&mut self) {
-        // SAFETY: the whole mapping; the child that used it is gone from this memory.
-        unsafe { libc::munmap(self.0, STACK) };
-    }
+/// Where a child's stack begins: below the frames of its caller, who sleeps until the child is done
+/// and had all of it for himself. So it costs nothing, grows as the caller's would and ends at the
+/// same guard. The first 128 kB are there from the program's begin on, whatever the limit of the
+/// stack's size (`lxc.prlimit.stack`) has become since.
+fn free_stack() -> *mut libc::c_void {
+    let here = 0u8;
+    let below = std::ptr::from_ref(&here).cast_mut().wrapping_byte_sub(GAP);
+    below.map_addr(|address| address & !15).cast()
 }
 
 /// Where the child begins, on its own stack.
@@ -50,48 +38,36 @@ extern "C" fn begin(child: *mut libc::c_void) -> libc::c_int {
 /// when `child` returns.
 ///
 /// # Errors
-/// As `fork_sibling`; ENOMEM without room for a stack.
+/// As `fork_sibling`.
 pub fn spawn_sibling(mut child: &mut dyn FnMut()) -> Result<Pid> {
-    let stack = Stack::new()?;
     let argument = (&raw mut child).cast::<libc::c_void>();
     let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PARENT;
-    // SAFETY: one past the end of the mapping.
-    let top = unsafe { stack.0.byte_add(STACK) };
-    // SAFETY: the child has a stack of its own and never returns from `begin`; the kernel lets
-    // this only thread sleep until the child has left this memory by exec or exit.
-    let pid = unsafe { libc::clone(begin, top, flags, argument) };
+    // SAFETY: the child's frames are below all of this process's and it never returns from `begin`;
+    // the kernel lets this only thread sleep until the child has left this memory by exec or exit.
+    let pid = unsafe { libc::clone(begin, free_stack(), flags, argument) };
     if pid > 0 { Ok(pid) } else { Err(SysError::last("clone", "CLONE_VM, CLONE_PARENT")) }
 }
 
-/// A child as [`spawn_sibling`] makes it, but this process's own, and born in `cgroup`.
+/// A child as [`spawn_sibling`] makes it, but this process's own, and born in `cgroup`. It has left
+/// this memory, by exec or by its end, when the call comes back.
 ///
 /// # Errors
 /// ENOSYS without clone3 (before 5.3), or where this is not built for the processor; as clone3's
 /// else, also what the cgroup refuses. A fork may do better then.
-pub fn spawn_into(
-    cgroup: Option<BorrowedFd<'_>>,
-    mut child: &mut dyn FnMut(),
-) -> Result<(Pid, Option<OwnedFd>)> {
-    let stack = Stack::new()?;
-    let mut pidfd: RawFd = -1;
+pub fn spawn_into(cgroup: Option<BorrowedFd<'_>>, mut child: &mut dyn FnMut()) -> Result<Pid> {
     let vfork = (libc::CLONE_VM | libc::CLONE_VFORK) as u64;
     let mut args = CloneArgs {
-        flags: vfork | CLONE_PIDFD | if cgroup.is_some() { CLONE_INTO_CGROUP } else { 0 },
-        pidfd: std::ptr::from_mut(&mut pidfd) as u64,
+        flags: vfork | if cgroup.is_some() { CLONE_INTO_CGROUP } else { 0 },
         exit_signal: libc::SIGCHLD as u64,
-        stack: stack.0 as u64,
+        stack: free_stack().wrapping_byte_sub(STACK) as u64,
         stack_size: STACK as u64,
         cgroup: cgroup.map_or(0, |dir| u64::from(dir.as_raw_fd().unsigned_abs())),
         ..CloneArgs::default()
     };
-    // SAFETY: the arguments are complete and outlive the call, the stack and the pointer last
-    // until the child is gone from this memory, as in `spawn_sibling`.
+    // SAFETY: the arguments are complete and outlive the call; the stack is as in `spawn_sibling`,
+    // and the pointer lasts until the child is gone from this memory.
     match unsafe { clone3_on_stack(&mut args, (&raw mut child).cast()) } {
-        pid if pid > 0 => {
-            // SAFETY: the kernel has just stored a new descriptor that nobody else knows.
-            let pidfd = (pidfd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(pidfd) });
-            Ok((pid as Pid, pidfd))
-        }
+        pid if pid > 0 => Ok(pid as Pid),
         error => Err(SysError::new("clone3", "CLONE_VM", error.unsigned_abs() as i32)),
     }
 }

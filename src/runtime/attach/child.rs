@@ -3,7 +3,7 @@
 //!
 //! The inner one is the first that the container can see, and it is born with everything joined
 //! already, so that /proc/PID/root and the like never lead to the host. Both are non-dumpable
-//! (CVE-2016-9962) and the inner one closes every descriptor but the socket and its terminal at
+//! (CVE-2016-9962) and the inner one closes every descriptor but a socket and its terminal at
 //! once (CVE-2016-8649, CVE-2024-21626).
 
 use super::plan::AttachPlan;
@@ -62,7 +62,7 @@ fn explained<E: Explain>(step: Step, done: Result<(), E>) -> Result<(), Failure>
 
 /// # In the child
 /// Of a fork; never returns. Leaves nothing but the command, or a word about why not.
-pub(super) fn run(plan: &AttachPlan, hands: &Hands<'_>, end: &ChildEnd) -> ! {
+pub(super) fn run(plan: &AttachPlan, hands: &Hands<'_>, end: &ChildEnd<'_>) -> ! {
     let Err(failure) = outer(plan, hands, end);
     give_up(end, &failure)
 }
@@ -72,7 +72,7 @@ fn give_up(end: &ChildEnd, failure: &Failure) -> ! {
     process::exit_now(1)
 }
 
-fn outer(plan: &AttachPlan, hands: &Hands<'_>, end: &ChildEnd) -> Result<Infallible, Failure> {
+fn outer(plan: &AttachPlan, hands: &Hands<'_>, end: &ChildEnd<'_>) -> Result<Infallible, Failure> {
     at(Step::Hide, prctl::set_dumpable(false))?;
     // What the caller left open goes no further than the exec. Told now, while /proc, which old
     // kernels need for it, is still the host's.
@@ -188,8 +188,8 @@ fn enter_directory(cwd: &Path) -> SysResult<()> {
     }
 }
 
-fn inner(plan: &AttachPlan, hands: &Hands<'_>, end: &ChildEnd) -> Result<Infallible, Failure> {
-    let keep = [Some(end.fd()), hands.slave].into_iter().flatten().map(|fd| fd.as_raw_fd());
+fn inner(plan: &AttachPlan, hands: &Hands<'_>, end: &ChildEnd<'_>) -> Result<Infallible, Failure> {
+    let keep = [end.fd(), hands.slave].into_iter().flatten().map(|fd| fd.as_raw_fd());
     let keep: Vec<_> = keep.collect();
     // Descriptors that objects of the attaching process own are closed under them; this process
     // ends in exec or exit and drops none of them. FALLBACK(<5.9): without close_range the list
@@ -244,7 +244,7 @@ fn become_user(plan: &AttachPlan) -> SysResult<()> {
     prctl::set_dumpable(false)
 }
 
-fn load_policy(plan: &AttachPlan, end: &ChildEnd) -> Result<(), Failure> {
+fn load_policy(plan: &AttachPlan, end: &ChildEnd<'_>) -> Result<(), Failure> {
     if !plan.seccomp.is_active() {
         return Ok(());
     }

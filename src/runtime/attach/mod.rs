@@ -33,15 +33,20 @@ use crate::sys::sealed::{self, Binary, Method};
 use crate::sys::{cred, dirs, event, vfork};
 use child::Hands;
 use plan::AttachPlan;
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use stdio::Streams;
-use wire::{ChildEnd, Message, ParentEnd};
+use wire::{ChildEnd, Left, Message, ParentEnd};
 
 /// A running container that a command can be run in.
 pub struct Attachment {
     client: Client,
     target: Target,
+    /// Namespaces that init does not share with the caller.
+    differing: NsSet,
+    /// Of init, from its /proc.
+    status: String,
     /// Of init, when its user namespace is not the caller's.
     map: Option<IdMap>,
     /// What the monitor has told of its cgroups already.
@@ -66,13 +71,14 @@ impl Attachment {
     /// The container is not running, or may not be looked at.
     pub fn open(client: Client) -> Result<Self, AttachError> {
         let (target, cgroups) = target::hold_all(&client)?;
-        let own = Target::own()?;
-        let map = match target.different(&own, NsSet::of(&[NsKind::User]))?.is_empty() {
-            true => None,
-            false => Some(IdMap::of_process(target.pid())?),
+        let differing = target.different(&Target::own()?, NsSet::ALL)?;
+        let map = match differing.has(NsKind::User) {
+            true => Some(IdMap::of_process(target.pid())?),
+            false => None,
         };
-        seal(&target, map.as_ref())?;
-        Ok(Self { client, target, map, cgroups })
+        let status = target::status(&target)?;
+        seal(&target, &status, map.as_ref())?;
+        Ok(Self { client, target, differing, status, map, cgroups })
     }
 
     /// Runs a command and waits for its end. `config` is the container's configuration file (or
@@ -92,10 +98,11 @@ impl Attachment {
     }
 
     fn attempt(&mut self, config: &Config, options: &Options) -> Result<Wait, AttachError> {
-        let Self { client, target, map, cgroups } = self;
+        let Self { client, target, differing, status, map, cgroups } = self;
         let proc = ProcFs::open()
             .map_err(|source| AttachError::Process { what: "opening /proc", source })?;
-        let facts = target::facts(target, client, config, options, &proc)?;
+        let init = target::Init { target, differing: *differing, status };
+        let facts = target::facts(init, client, config, options, &proc)?;
         let plan = plan::plan(options, config, facts, std::env::vars_os())?;
 
         let map = map.as_ref().filter(|_| plan.join.has(NsKind::User));
@@ -115,7 +122,9 @@ impl Attachment {
             }),
             false => None,
         };
-        let signals = relay::block_signals()
+        // A dozen descriptors, which the end of this process closes cheaper.
+        let cgroups = ManuallyDrop::new(cgroups);
+        relay::block_signals()
             .map_err(|source| AttachError::Process { what: "blocking signals", source })?;
         let hands = Hands {
             target,
@@ -126,7 +135,7 @@ impl Attachment {
             streams,
         };
         let pid = start(&plan, hands, client, &proc)?;
-        relay::run(pid, &signals, terminal, streams, log)
+        relay::run(pid, terminal, streams, log)
     }
 }
 
@@ -137,7 +146,7 @@ pub fn has_terminal() -> bool {
 
 /// Runs out of the container's reach from here on, unless nobody in it could write our binary: the
 /// root of a user namespace that does not map the file's owner cannot.
-fn seal(target: &Target, map: Option<&IdMap>) -> Result<(), AttachError> {
+fn seal(target: &Target, status: &str, map: Option<&IdMap>) -> Result<(), AttachError> {
     let binary = Binary::own().map_err(AttachError::Seal)?;
     if let Some(map) = map {
         let mapped = |kind, id| map.to_ns(kind, HostId(id)).is_some();
@@ -149,7 +158,7 @@ fn seal(target: &Target, map: Option<&IdMap>) -> Result<(), AttachError> {
         return sealed::ensure("lxc-attach").map_err(AttachError::Seal);
     }
     // The container's monitor, init's parent, runs that way already.
-    if target::parent(target).is_some_and(sealed::ensure_like) {
+    if target::parent(status).is_some_and(sealed::ensure_like) {
         return Ok(());
     }
     sealed::ensure_by("lxc-attach", Method::Mount).map_err(AttachError::Seal)
@@ -189,19 +198,23 @@ fn start(
         Some(cgroups) => cgroups.leaf()?,
         None => None,
     };
-    let (parent, child) = wire::pair().map_err(failed("making a socket pair"))?;
     let leaf = leaf.as_ref().map(AsFd::as_fd);
     // A time namespace takes nobody in who shares his memory (EUSERS).
     if plan.is_alone() && plan.needs_clone() && !plan.join.has(NsKind::Time) {
-        // Nothing is asked of this process until they are done with its memory.
+        let left = Left::default();
+        let end = ChildEnd::Memory(&left);
         hands.placed = leaf.is_some();
-        let mut outer = || child::run(plan, &hands, &child);
-        if let Ok((pid, pidfd)) = vfork::spawn_into(leaf, &mut outer) {
-            let outer = KillOnDrop::new(pid, pidfd);
-            drop(child);
-            return follow(plan, outer, &parent, client, proc);
+        let mut outer = || child::run(plan, &hands, &end);
+        if let Ok(pid) = vfork::spawn_into(leaf, &mut outer) {
+            let outer = KillOnDrop::new(pid, None);
+            let inner = left.born.get().map(|pid| KillOnDrop::new(pid, None));
+            return match left.failed.take() {
+                Some((step, source)) => Err(gave_up(plan, step, source)),
+                None => finish(outer, inner),
+            };
         }
     }
+    let (parent, child) = wire::pair().map_err(failed("making a socket pair"))?;
     let mut placed = false;
     let cloned = process::clone3(0, process::Parent::Caller, leaf, &mut placed);
     match cloned.map_err(failed("making a process"))? {
@@ -212,16 +225,33 @@ fn start(
         }
         Cloned::Parent { pid, pidfd } => {
             let outer = KillOnDrop::new(pid, pidfd);
-            let _: () = drop::<ChildEnd>(child);
+            let _: () = drop::<ChildEnd<'_>>(child);
             follow(plan, outer, &parent, client, proc)
         }
+    }
+}
+
+fn gave_up(plan: &AttachPlan, step: Step, source: Remote) -> AttachError {
+    match step {
+        Step::Exec => AttachError::Exec { program: plan.shown.clone(), source },
+        _ => AttachError::Inside { step, source },
+    }
+}
+
+/// Reaps the outer process, which is done; the inner one is the command.
+fn finish(mut outer: KillOnDrop, inner: Option<KillOnDrop>) -> Result<Pid, AttachError> {
+    let what = "waiting for the joining process";
+    let how = outer.wait().map_err(|source| AttachError::Process { what, source })?;
+    match inner {
+        Some(inner) if how == Wait::Exited(0) => Ok(inner.disarm().0),
+        _ => Err(AttachError::Died { how }),
     }
 }
 
 /// Serves the two processes until the inner one has become the command.
 fn follow(
     plan: &AttachPlan,
-    mut outer: KillOnDrop,
+    outer: KillOnDrop,
     parent: &ParentEnd,
     client: &Client,
     proc: &ProcFs,
@@ -242,21 +272,12 @@ fn follow(
             Some(Message::Listener(listener)) => {
                 client.add_seccomp_listener(listener.as_fd())?;
             }
-            Some(Message::Failed(Step::Exec, source)) => {
-                return Err(AttachError::Exec { program: plan.shown.clone(), source });
-            }
-            Some(Message::Failed(step, source)) => {
-                return Err(AttachError::Inside { step, source });
-            }
+            Some(Message::Failed(step, source)) => return Err(gave_up(plan, step, source)),
             None => break,
         }
     }
     if !plan.needs_clone() {
         return Ok(outer.disarm().0);
     }
-    let how = outer.wait().map_err(failed("waiting for the joining process"))?;
-    match inner {
-        Some(inner) if how == Wait::Exited(0) => Ok(inner.disarm().0),
-        _ => Err(AttachError::Died { how }),
-    }
+    finish(outer, inner)
 }

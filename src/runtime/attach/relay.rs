@@ -22,8 +22,8 @@ const TERM: i32 = 15;
 const CHLD: i32 = 17;
 const WINCH: i32 = 28;
 
-/// Signals that are passed on to the command.
-const FORWARDED: [i32; 6] = [HUP, INT, QUIT, TERM, USR1, USR2];
+/// What the relay waits for; all but the last two are passed on to the command.
+const WATCHED: [i32; 8] = [HUP, INT, QUIT, TERM, USR1, USR2, CHLD, WINCH];
 
 /// Bytes moved at a time.
 const CHUNK: usize = 8192;
@@ -36,11 +36,8 @@ const INPUT: u64 = 2;
 ///
 /// # Errors
 /// None that a correct kernel gives.
-pub(super) fn block_signals() -> SysResult<SignalFd> {
-    let all = [CHLD, WINCH];
-    let all: Vec<i32> = all.into_iter().chain(FORWARDED).collect();
-    signal::block(&all)?;
-    SignalFd::new(all.iter().fold(0, |mask, &signo| mask | signal_bit(signo)))
+pub(super) fn block_signals() -> SysResult<()> {
+    signal::block(&WATCHED).map(drop)
 }
 
 /// Waits for the command while passing on signals and, with a terminal, bytes.
@@ -49,7 +46,6 @@ pub(super) fn block_signals() -> SysResult<SignalFd> {
 /// Only failures of waiting itself: streams that break end the passing, not the command.
 pub(super) fn run(
     pid: Pid,
-    signals: &SignalFd,
     terminal: Option<Terminal>,
     streams: Streams,
     log: Option<OwnedFd>,
@@ -60,9 +56,8 @@ pub(super) fn run(
         (Some(_), true) => Some(make_raw(fd::borrow(0)).map_err(AttachError::Terminal)?),
         _ => None,
     };
-    let mut relay =
-        Relay { pid, signals, terminal, streams, log, input: Vec::new(), hung_up: false };
-    relay.run().map_err(failed)
+    let mut relay = Relay { pid, terminal, streams, log, input: Vec::new(), hung_up: false };
+    if relay.terminal.is_some() { relay.run() } else { relay.wait() }.map_err(failed)
 }
 
 /// Raw in both directions: the new terminal has put the carriage returns in already.
@@ -72,9 +67,8 @@ fn make_raw(terminal: BorrowedFd<'_>) -> SysResult<term::RawMode> {
     Ok(guard)
 }
 
-struct Relay<'a> {
+struct Relay {
     pid: Pid,
-    signals: &'a SignalFd,
     terminal: Option<Terminal>,
     streams: Streams,
     log: Option<OwnedFd>,
@@ -84,10 +78,20 @@ struct Relay<'a> {
     hung_up: bool,
 }
 
-impl Relay<'_> {
+impl Relay {
+    /// Without a terminal there are only signals.
+    fn wait(&mut self) -> SysResult<Wait> {
+        loop {
+            if let Some(how) = self.take_signal(signal::wait(&WATCHED)?)? {
+                return Ok(how);
+            }
+        }
+    }
+
     fn run(&mut self) -> SysResult<Wait> {
+        let signals = SignalFd::new(WATCHED.iter().fold(0, |set, &signo| set | signal_bit(signo)))?;
         let epoll = Epoll::new()?;
-        epoll.add(self.signals.as_fd(), SIGNALS, Ready::READ)?;
+        epoll.add(signals.as_fd(), SIGNALS, Ready::READ)?;
         if let Some(terminal) = &self.terminal {
             stdstream::set_nonblocking(terminal.master.as_fd())?;
             epoll.add(terminal.master.as_fd(), MASTER, Ready::READ)?;
@@ -102,7 +106,14 @@ impl Relay<'_> {
             let mut ended = None;
             for event in events.iter().take(n) {
                 match event.token {
-                    SIGNALS => ended = self.take_signals()?.or(ended),
+                    SIGNALS => {
+                        while let Some(info) = signals.read()? {
+                            // Nothing is asked about a command that was reaped.
+                            if ended.is_none() {
+                                ended = self.take_signal(info.signo)?;
+                            }
+                        }
+                    }
                     MASTER => self.serve_master(&epoll, event.ready)?,
                     _ => self.serve_input(&epoll)?,
                 }
@@ -121,29 +132,23 @@ impl Relay<'_> {
         }
     }
 
-    /// Reads all pending signals; `Some` when the command has ended.
-    fn take_signals(&mut self) -> SysResult<Option<Wait>> {
-        let mut ended = None;
-        while let Some(info) = self.signals.read()? {
-            match info.signo {
-                CHLD => match process::try_wait(self.pid) {
-                    Ok(Wait::Running) => {}
-                    Ok(how) => ended = Some(how),
-                    // A SIGCHLD from before, after the command was reaped.
-                    Err(e) if e.is(errno::ECHILD) && ended.is_some() => {}
-                    Err(e) => return Err(e),
-                },
-                WINCH => {
-                    let size = term::winsize(fd::borrow(self.streams.shown_on()));
-                    if let (Some(terminal), Ok(size)) = (&self.terminal, size) {
-                        let _ = term::set_winsize(terminal.master.as_fd(), size);
-                    }
+    /// Does what a signal asks for; `Some` when the command has ended.
+    fn take_signal(&mut self, signo: i32) -> SysResult<Option<Wait>> {
+        match signo {
+            CHLD => match process::try_wait(self.pid)? {
+                Wait::Running => {}
+                how => return Ok(Some(how)),
+            },
+            WINCH => {
+                let size = term::winsize(fd::borrow(self.streams.shown_on()));
+                if let (Some(terminal), Ok(size)) = (&self.terminal, size) {
+                    let _ = term::set_winsize(terminal.master.as_fd(), size);
                 }
-                HUP if self.terminal.is_some() => self.hung_up = true,
-                signo => self.forward(signo),
             }
+            HUP if self.terminal.is_some() => self.hung_up = true,
+            signo => self.forward(signo),
         }
-        Ok(ended)
+        Ok(None)
     }
 
     /// The command leads a process group of its own, which gets what a terminal sends to groups.

@@ -51,10 +51,24 @@ fn take(client: &Client, pidfd: Option<OwnedFd>) -> Result<Target, AttachError> 
     open(client.init_pid()?, None)
 }
 
+/// A text file of init's /proc.
+fn read(target: &Target, what: &'static str) -> Result<String, AttachError> {
+    fd::read_at(target.dir(), what, MAX_FILE)
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        .map_err(|source| AttachError::Init { what, source })
+}
+
+/// init's /proc/PID/status.
+///
+/// # Errors
+/// Init is gone, or may not be looked at.
+pub(super) fn status(target: &Target) -> Result<String, AttachError> {
+    read(target, "status")
+}
+
 /// The number of init's parent.
-pub(super) fn parent(target: &Target) -> Option<Pid> {
-    let status = fd::read_at(target.dir(), "status", MAX_FILE).ok()?;
-    procfs::status_field(std::str::from_utf8(&status).ok()?, "PPid")?.parse().ok()
+pub(super) fn parent(status: &str) -> Option<Pid> {
+    procfs::status_field(status, "PPid")?.parse().ok()
 }
 
 fn open(pid: Pid, pidfd: Option<OwnedFd>) -> Result<Target, AttachError> {
@@ -65,39 +79,39 @@ fn open(pid: Pid, pidfd: Option<OwnedFd>) -> Result<Target, AttachError> {
     })
 }
 
+/// What is known of init before anything is asked.
+#[derive(Clone, Copy)]
+pub(super) struct Init<'a> {
+    /// Init itself.
+    pub(super) target: &'a Target,
+    /// The namespaces that it does not share with the caller.
+    pub(super) differing: NsSet,
+    /// Its [`status`].
+    pub(super) status: &'a str,
+}
+
 /// Looks at everything that confines init.
 ///
 /// # Errors
 /// Init is gone; a seccomp policy that init has cannot be had.
 pub(super) fn facts(
-    target: &Target,
+    Init { target, differing, status }: Init<'_>,
     client: &Client,
     config: &Config,
     options: &Options,
     proc: &ProcFs,
 ) -> Result<Facts, AttachError> {
-    let differing = target.different(&Target::own()?, NsSet::ALL)?;
-    let read = |what: &'static str| {
-        fd::read_at(target.dir(), what, MAX_FILE)
-            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-            .map_err(|source| AttachError::Init { what, source })
-    };
-    let status = read("status")?;
-    let last_cap = caps::last_cap().map_err(|source| AttachError::Init {
-        what: "the kernel's last capability, for those",
-        source,
-    })?;
-    let bounding = Bounding::of_status(&status, last_cap);
+    let bounding = Bounding::of_status(status, caps::last_cap());
     if bounding.is_none() && !options.elevated.caps {
         return Err(AttachError::Unconfinable { what: "CapBnd" });
     }
     // The monitor is only asked for what init shows signs of: a question costs more than all of
     // /proc together.
-    let no_new_privs = procfs::status_field(&status, "NoNewPrivs") == Some("1")
+    let no_new_privs = procfs::status_field(status, "NoNewPrivs") == Some("1")
         && client.config_item("lxc.no_new_privs")?.as_deref() == Some("1");
-    let filtered = procfs::status_field(&status, "Seccomp") == Some("2");
+    let filtered = procfs::status_field(status, "Seccomp") == Some("2");
     let seccomp = if filtered && !options.elevated.lsm {
-        policy(config, client.config_item("lxc.seccomp.profile")?, &status)?
+        policy(config, client.config_item("lxc.seccomp.profile")?, status)?
     } else {
         SeccompPlan::default()
     };
@@ -108,7 +122,7 @@ pub(super) fn facts(
             .map_err(|source| AttachError::Init { what: "the label", source })?,
     };
     // Only root may read it; who may not has the usual personality himself.
-    let personality = read("personality").ok().as_deref().and_then(parse_personality);
+    let personality = read(target, "personality").ok().as_deref().and_then(parse_personality);
     let user =
         if options.command.is_empty() { login_user(target, differing, options)? } else { None };
     Ok(Facts {

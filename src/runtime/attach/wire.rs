@@ -1,9 +1,12 @@
-//! What the attaching process and the two it makes tell one another, one packet each over a
-//! sequenced-packet pair. The other end of the pair is closed by the exec of the command: end of
-//! file after [`Message::Born`] is success, earlier it is a death that waitpid explains.
+//! What the attaching process and the two it makes tell one another. Those that run on its memory
+//! leave it there ([`Left`]); others send one packet each over a sequenced-packet pair. The other
+//! end of the pair is closed by the exec of the command: end of file after [`Message::Born`] is
+//! success, earlier it is a death that waitpid explains.
 
 use crate::sys::SysError;
+use crate::sys::process::Pid;
 use crate::sys::unix::{self, Block, Kind};
+use std::cell::Cell;
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -109,7 +112,7 @@ impl std::error::Error for Remote {}
 #[derive(Debug)]
 pub(super) enum Message {
     /// The process that will be the command exists, with this number on the host.
-    Born(i32),
+    Born(Pid),
     /// It wants the file of its /proc directory that sets its label at the next exec.
     WantLabel,
     /// The listener of its seccomp policy.
@@ -130,13 +133,27 @@ const MAX_TEXT: usize = 1024;
 /// The attaching process's end.
 pub(super) struct ParentEnd(OwnedFd);
 
+/// What processes on the attaching process's memory have left there when they are gone from it.
+#[derive(Default)]
+pub(super) struct Left {
+    /// The process that is or was to be the command.
+    pub(super) born: Cell<Option<Pid>>,
+    /// Why it is not.
+    pub(super) failed: Cell<Option<(Step, Remote)>>,
+}
+
 /// The attached processes' end.
-pub(super) struct ChildEnd(OwnedFd);
+pub(super) enum ChildEnd<'a> {
+    /// The memory that they share with the attaching process, which asks and is asked nothing.
+    Memory(&'a Left),
+    /// A socket.
+    Socket(OwnedFd),
+}
 
 /// A new pair; each process drops the end that is not its own.
-pub(super) fn pair() -> Result<(ParentEnd, ChildEnd), SysError> {
+pub(super) fn pair() -> Result<(ParentEnd, ChildEnd<'static>), SysError> {
     let (parent, child) = unix::pair(Kind::SeqPacket)?;
-    Ok((ParentEnd(parent), ChildEnd(child)))
+    Ok((ParentEnd(parent), ChildEnd::Socket(child)))
 }
 
 impl ParentEnd {
@@ -173,18 +190,29 @@ fn decode(packet: &[u8], mut fds: Vec<OwnedFd>) -> Option<Message> {
     }
 }
 
-impl ChildEnd {
+impl ChildEnd<'_> {
     /// The descriptor, for those who close all others.
-    pub(super) fn fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+    pub(super) fn fd(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Self::Memory(_) => None,
+            Self::Socket(socket) => Some(socket.as_fd()),
+        }
+    }
+
+    fn socket(&self) -> Result<BorrowedFd<'_>, SysError> {
+        self.fd().ok_or_else(|| SysError::new("sendmsg", "no socket", crate::sys::errno::EPIPE))
     }
 
     fn send(&self, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Result<(), SysError> {
-        unix::send(self.0.as_fd(), bytes, fds, None, Block::Wait).map(drop)
+        unix::send(self.socket()?, bytes, fds, None, Block::Wait).map(drop)
     }
 
     /// Tells the number of the process that will be the command.
-    pub(super) fn born(&self, pid: i32) -> Result<(), SysError> {
+    pub(super) fn born(&self, pid: Pid) -> Result<(), SysError> {
+        if let Self::Memory(left) = self {
+            left.born.set(Some(pid));
+            return Ok(());
+        }
         let mut packet = [BORN; 5];
         packet[1..].copy_from_slice(&pid.to_ne_bytes());
         self.send(&packet, &[])
@@ -194,7 +222,7 @@ impl ChildEnd {
     pub(super) fn label_file(&self) -> Result<OwnedFd, SysError> {
         self.send(&[WANT_LABEL], &[])?;
         let mut buffer = [0u8; 4];
-        let got = unix::recv(self.0.as_fd(), &mut buffer, 1, Block::Wait)?;
+        let got = unix::recv(self.socket()?, &mut buffer, 1, Block::Wait)?;
         let lost = || SysError::new("recvmsg", "the label file", crate::sys::errno::EPIPE);
         got.fds.into_iter().next().ok_or_else(lost)
     }
@@ -211,6 +239,10 @@ impl ChildEnd {
             "" => error.operand.clone(),
             call => format!("{call}({})", error.operand),
         };
+        if let Self::Memory(left) = self {
+            left.failed.set(Some((step, Remote { call: text, errno: error.errno })));
+            return;
+        }
         let text = text.as_bytes().get(..MAX_TEXT).unwrap_or(text.as_bytes());
         let mut packet = Vec::with_capacity(6 + text.len());
         packet.push(FAILED);
@@ -239,6 +271,22 @@ mod tests {
             other => panic!("{other:?}"),
         }
         assert!(parent.receive().unwrap().is_none());
+    }
+
+    #[test]
+    fn memory_holds_the_same() {
+        let left = Left::default();
+        let child = ChildEnd::Memory(&left);
+        assert!(child.fd().is_none());
+        child.born(7).unwrap();
+        child.failed(Step::Join, &SysError::new("setns", "0x2", 1));
+        assert_eq!(left.born.get(), Some(7));
+        let (step, remote) = left.failed.take().unwrap();
+        assert_eq!(
+            (step, remote.to_string().as_str()),
+            (Step::Join, "setns(0x2): Operation not permitted (EPERM)")
+        );
+        assert!(child.label_file().is_err());
     }
 
     #[test]
