@@ -7,10 +7,12 @@ use crate::check::{self, Answer, Capacity, ConfigSource, Host, Outcome, Purpose,
 use crate::container::Container;
 use crate::container::start::{Start, StartError};
 use crate::runtime::daemon::Mode;
+use crate::sys::errno;
 use crate::ui::args::{Format, get_format, get_text};
 use crate::ui::command::ArgMatches;
 use crate::ui::json::Value;
 use crate::ui::{Context, Failure, out};
+use crate::util::blame::Explain;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -91,7 +93,7 @@ fn purpose(ctx: &Context, matches: &ArgMatches) -> Result<Purpose, Failure> {
 /// Plans the start of the container of `-n`, and gives the plan's remarks.
 ///
 /// # Errors
-/// What would keep it from starting (status 1), or that there is no such container (2).
+/// What would keep it from starting (status 1), or that it is not there or not to be read (2).
 fn plan(ctx: &Context) -> Result<Vec<String>, Failure> {
     let start = Start {
         container: Container::new(ctx.lxcpath.clone(), ctx.name())?,
@@ -103,7 +105,9 @@ fn plan(ctx: &Context) -> Result<Vec<String>, Failure> {
         pidfile: None,
     };
     let prepared = start.prepare().map_err(|error| {
-        let unchecked = matches!(error, StartError::Undefined { .. });
+        // What may not be read says nothing of the kernel.
+        let unchecked =
+            matches!(error, StartError::Undefined { .. }) || error.errno() == Some(errno::EACCES);
         Failure::from(error).status(if unchecked { UNCHECKED } else { UNFIT })
     })?;
     let mut notes = prepared.warnings.clone();

@@ -161,4 +161,11 @@ fn checkconfig_of_a_container_is_its_plan() {
     assert!(checked.stdout.contains("nobridge"), "{}", checked.stdout);
     let checked = machine.lxc("checkconfig", &["-n", "nobody-made-this"]);
     assert_eq!(checked.status, 2, "{}", checked.stdout);
+    // Nor can be said what a user may not read.
+    let user = format!(
+        "chmod 700 {0}/{good} && setpriv --reuid 54321 --regid 54321 --clear-groups env -i \"$BOX\" \
+         lxc-checkconfig -P {0} -n {good}; test $? = 2",
+        machine.lxcpath().display()
+    );
+    assert!(shell(&machine, &user).ok().contains("Permission denied"));
 }
