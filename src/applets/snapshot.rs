@@ -3,7 +3,7 @@
 use super::Applet;
 use crate::container::Container;
 use crate::container::copy::CopyError;
-use crate::container::snapshot;
+use crate::container::{restore, snapshot};
 use crate::sys::copy::Copied;
 use crate::ui::args::{get, get_text};
 use crate::ui::command::ArgMatches;
@@ -44,7 +44,7 @@ fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
             Some(new) => Container::new(ctx.lxcpath.clone(), new)?,
             None => container.clone(),
         };
-        snapshot::restore(&container, name, &target, &mut show).map_err(failure)?.notes
+        restore::restore(&container, name, &target, &mut show).map_err(failure)?.notes
     } else if let Some(extra) = ctx.rest.first() {
         let extra = crate::ui::args::quoted(extra);
         return Err(Failure::usage(ctx.prog, format!("unexpected argument {extra}")));

@@ -1,8 +1,9 @@
 //! Removing a container: nothing is touched before every reason against it has been looked for.
 
+use super::copy::CopyError;
 use super::interrupts::{Interrupted, Interrupts};
 use super::lock::{Lock, LockError, Partial, partial};
-use super::{Container, depends, info, power};
+use super::{Container, depends, info, power, restore};
 use crate::config::{Config, ConfigError, HookKind, Origin};
 use crate::control::client::ClientError;
 use crate::control::state::State;
@@ -61,6 +62,9 @@ pub enum DestroyError {
     /// The same, when it was half removed.
     #[error("{0} too late: container {1} is removed")]
     Late(Interrupted, String),
+    /// What a killed restoration left.
+    #[error("finishing a restoration that was killed")]
+    Unfinished(#[source] Box<CopyError>),
     /// Waiting for signals.
     #[error("preparing for signals")]
     Signals(#[source] SysError),
@@ -115,6 +119,7 @@ impl Explain for DestroyError {
             Self::Lock(e) => e.errno(),
             Self::Config(e) => e.errno(),
             Self::Client(e) => e.errno(),
+            Self::Unfinished(e) => e.errno(),
             Self::Power(e) => e.errno(),
             Self::Hook(e) => e.errno(),
             Self::Storage(e) => e.errno(),
@@ -142,6 +147,9 @@ impl Explain for DestroyError {
             }
             Self::Lock(e) => e.hint(),
             Self::Client(e) => e.hint(),
+            Self::Unfinished(e) => {
+                e.hint().or(Some("-f removes the container's directory as it is".into()))
+            }
             Self::Power(e) => e.hint(),
             Self::Hook(e) => e.hint(),
             Self::Storage(e) => e.hint(),
@@ -163,6 +171,11 @@ pub struct Destroyed {
 /// In LXC's order: it is not there, has clones, has snapshots, runs; then what fails on the way.
 pub fn destroy(container: &Container, options: Options) -> Result<Destroyed, DestroyError> {
     let state = info::state(&container.client())?;
+    let mut done = Destroyed::default();
+    match restore::mend(container) {
+        Err(e) if options.force => done.notes.push(sentence(&e)),
+        mended => mended.map_err(|e| DestroyError::Unfinished(Box::new(e)))?,
+    }
     if state == State::Stopped {
         match partial(container).map_err(|e| DestroyError::Directory(container.dir(), e))? {
             Partial::Running => return Err(DestroyError::InProgress),
@@ -181,7 +194,6 @@ pub fn destroy(container: &Container, options: Options) -> Result<Destroyed, Des
             Partial::None => {}
         }
     }
-    let mut done = Destroyed::default();
     destroy_dependents(container, options, &mut done)?;
     if state != State::Stopped {
         if !options.force {

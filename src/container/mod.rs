@@ -19,6 +19,7 @@ pub mod logs;
 mod nested;
 pub mod observe;
 pub mod power;
+pub mod restore;
 pub mod settings;
 pub mod snapshot;
 pub mod start;

@@ -3,7 +3,7 @@
 use crate::machine::{Machine, eventually};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Debian's own tools.
@@ -376,9 +376,8 @@ fn a_container_in_an_image_leaves_no_device_behind() {
     eventually(10, "the device to be let go", || loops(&machine).is_empty().then_some(()));
 }
 
-#[test]
-fn subvolumes_are_made_copied_and_destroyed() {
-    let machine = Machine::new();
+/// A btrfs of the machine's own.
+pub(super) fn btrfs(machine: &Machine) -> PathBuf {
     // Where the harness looks for mounts that were left is the lxcpath: the disk is beside it.
     let (disk, image) = (machine.lxcpath().join("../disk"), machine.lxcpath().join("../image"));
     fs::create_dir(&disk).unwrap();
@@ -388,7 +387,13 @@ fn subvolumes_are_made_copied_and_destroyed() {
         image.display()
     );
     machine.sh(&make).ok();
-    let disk = fs::canonicalize(&disk).unwrap();
+    fs::canonicalize(&disk).unwrap()
+}
+
+#[test]
+fn subvolumes_are_made_copied_and_destroyed() {
+    let machine = Machine::new();
+    let disk = btrfs(&machine);
     let path = disk.to_str().unwrap();
     let tool = |name: &str, args: &[&str]| {
         let mut command = machine.command(crate::machine::BINARY);

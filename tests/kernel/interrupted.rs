@@ -134,6 +134,58 @@ fn a_snapshot_put_back_and_killed_anywhere_loses_nothing() {
 }
 
 #[test]
+fn a_container_killed_while_it_is_put_back_can_be_destroyed() {
+    let machine = Machine::new();
+    let disk = super::copy::btrfs(&machine);
+    let (disk, path) = (disk.display(), machine.lxcpath());
+    let path = path.display();
+    for kind in ["dir", "loop", "btrfs"] {
+        if kind == "btrfs" {
+            machine.sh(&format!("mount --bind {disk} {path}")).ok();
+        }
+        let name = machine.name(kind);
+        let made = || {
+            let size: &[&str] = if kind == "loop" { &["--fssize", "4M"] } else { &[] };
+            let create = ["-n", &name, "-B", kind, "-t", "/bin/true"];
+            machine.lxc("create", &[&create, size].concat()).ok();
+            machine.lxc("snapshot", &["-n", &name]).ok();
+        };
+        made();
+        let restore = ["-n", &name, "-r", "snap0"];
+        at_every_change(&machine, "KILL", "snapshot", &restore, |when, done| {
+            machine.lxc("destroy", &["-n", &name, "-s"]).ok();
+            let left = machine.sh(&format!("ls -A {path}; btrfs subvolume list {disk}"));
+            assert_eq!(left.stdout, "", "{when} {kind}: {done:?}");
+            made();
+        });
+        machine.lxc("destroy", &["-n", &name, "-s"]).ok();
+    }
+    machine.sh(&format!("umount {path} {disk}")).ok();
+}
+
+#[test]
+fn a_layer_killed_while_it_is_put_back_stays_known_below() {
+    let machine = Machine::new();
+    let below = small(&machine, "c");
+    let layer = small_layer(&machine, &below);
+    machine.lxc("snapshot", &["-n", &layer]).ok();
+    let clones = || {
+        fs::read_to_string(machine.lxcpath().join(&below).join("lxc_snapshots")).unwrap_or_default()
+    };
+    let restore = ["-n", &layer, "-r", "snap0"];
+    at_every_change(&machine, "KILL", "snapshot", &restore, |when, done| {
+        // Nobody has taken the lower layer away from it, and the next one leaves no record behind.
+        machine.lxc("snapshot", &restore).ok();
+        let all = clones();
+        assert!(all.lines().any(|line| line == layer), "{when}: {all} {done:?}");
+        machine.lxc("destroy", &["-n", &layer, "-s"]).ok();
+        assert_eq!((clones().as_str(), there(&machine).len()), ("", 1), "{when}: {done:?}");
+        small_layer(&machine, &below);
+        machine.lxc("snapshot", &["-n", &layer]).ok();
+    });
+}
+
+#[test]
 fn a_container_killed_while_it_is_renamed_has_one_name() {
     let machine = Machine::new();
     let names = [small(&machine, "a"), machine.name("b")];

@@ -113,6 +113,44 @@ fn life_on_volumes(machine: &Machine, kind: &str, args: &[&str], all: Volumes<'_
     tool(machine, "create", &create).fails(1);
     assert_eq!(all(), [""; 0]);
     killed_creations(machine, kind, args, all);
+    killed_restorations(machine, kind, args, all);
+}
+
+/// A restoration that is killed leaves two volumes: whoever comes next removes the right one.
+fn killed_restorations(machine: &Machine, kind: &str, args: &[&str], all: Volumes<'_>) {
+    let name = machine.name("put");
+    let dir = machine.lxcpath().join(&name);
+    let hook = machine.lxcpath().join("killer");
+    fs::write(&hook, "#!/bin/sh\n[ -e /run/spare ] || kill -9 $PPID\n").unwrap();
+    machine.sh(&format!("chmod 755 {}", hook.display())).ok();
+    // Killed before the exchange, when only the old config is still in its place, after that went,
+    // and after the new one came: the last three are what the tool does next.
+    let half = "umount rootfs restored/rootfs 2>/dev/null; mkdir replaced && mv rootfs replaced";
+    let steps = ["", half, "mv config replaced", "mv restored/config ."];
+    for killed in 1..=steps.len() {
+        for destroy in [true, false] {
+            let create = [&["-n", &name, "-t", "busybox", "-B", kind], args].concat();
+            tool(machine, "create", &create).ok();
+            tool(machine, "snapshot", &["-n", &name]).ok();
+            let text = config(machine, &name);
+            let text = format!("{text}lxc.hook.destroy = {}\n", hook.display());
+            fs::write(machine.config(&name), text).unwrap();
+            let restore = tool(machine, "snapshot", &["-n", &name, "-r", "snap0"]);
+            assert_eq!((restore.status, all().len()), (137, 3), "{restore:?} {:?}", all());
+            machine.sh("touch /run/spare").ok();
+            for step in &steps[1..killed] {
+                machine.sh(&format!("cd {} && {step}", dir.display())).ok();
+            }
+            if !destroy {
+                tool(machine, "snapshot", &["-n", &name, "-r", "snap0"]).ok();
+                assert_eq!(all().len(), 2, "{killed}: {:?}", all());
+                assert!(lives(machine, &name, "first").contains("first"));
+            }
+            tool(machine, "destroy", &["-n", &name, "-s"]).ok();
+            assert_eq!((all(), dir.exists()), (Vec::new(), false), "{killed} {destroy}");
+            machine.sh("rm /run/spare").ok();
+        }
+    }
 }
 
 /// A creation that was killed leaves a marker that names the volume; the next one removes it.
