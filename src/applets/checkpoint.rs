@@ -81,6 +81,6 @@ fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     checkpoint::check(&prepared.config)?;
     let mut plan = start.plan(prepared)?;
     plan.request.restore = Some(images);
-    start.run(plan)?;
+    start.run(plan, &|| ctx.warn("waiting for another tool that works on the container"))?;
     Ok(ExitCode::SUCCESS)
 }

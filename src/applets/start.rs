@@ -118,7 +118,7 @@ pub(super) fn go(
     let plan = start.plan(prepared)?;
     plan.seccomp.left_out.iter().chain(&plan.lsm.warnings).for_each(|text| ctx.warn(text));
     plan.net.notes.iter().for_each(|note| ctx.warn(&note.to_string()));
-    start.run(plan)
+    start.run(plan, &|| ctx.warn("waiting for another tool that works on the container"))
 }
 
 /// Turns the end of a start into the tool's: "already running" is no failure.

@@ -245,6 +245,10 @@ fn remove_locked(
     heed: Heed,
 ) -> Result<(), DestroyError> {
     let lock = Lock::acquire(container, Wait::Yes)?;
+    // A start that was faster; from now on it waits.
+    if heed == Heed::Signals && info::state(&container.client())? != State::Stopped {
+        return Err(DestroyError::Running);
+    }
     let result = match dirs::exists(&container.dir()) {
         true => remove(container, options, done, heed),
         false => Ok(()),

@@ -52,17 +52,7 @@ impl Lock {
         container: &Container,
         wait: Wait,
     ) -> Result<Self, LockError> {
-        let mut dirs = PathBuf::new();
-        for part in container.lxcpath().components() {
-            match part {
-                Component::Normal(name) => dirs.push(name),
-                // Below our own directory there are no links: what the path says is what it is.
-                Component::ParentDir => drop(dirs.pop()),
-                _ => {}
-            }
-        }
-        let dirs = Path::new("lxc/lock").join(dirs);
-        let file_name = format!(".{}", container.name());
+        let (dirs, file_name) = (directories(container), format!(".{}", container.name()));
         let path = run_dir.join(&dirs).join(&file_name);
         let failed = |e: SysError| LockError::File(container.name().to_owned(), path.clone(), e);
         loop {
@@ -86,6 +76,42 @@ impl Lock {
     pub fn remove(self) {
         let _ = std::fs::remove_file(&self.path);
     }
+}
+
+/// Where the lock file is below the run directory.
+fn directories(container: &Container) -> PathBuf {
+    let mut dirs = PathBuf::from("lxc/lock");
+    for part in container.lxcpath().components() {
+        match part {
+            Component::Normal(name) => dirs.push(name),
+            // Below our own directory there are no links: what the path says is what it is.
+            Component::ParentDir => drop(dirs.pop()),
+            _ => {}
+        }
+    }
+    dirs
+}
+
+/// A lock that another process has.
+pub struct Held(OwnedFd);
+
+impl Held {
+    /// Waits until it is free.
+    ///
+    /// # Errors
+    /// Those of fcntl(2).
+    pub fn wait(self) -> Result<(), SysError> {
+        file_lock::lock(self.0.as_fd(), Wait::Yes)
+    }
+}
+
+/// The container's lock if somebody has it. Nothing is made and nothing taken; a lock file that
+/// cannot be opened locks nobody out.
+pub fn held(container: &Container) -> Option<Held> {
+    use crate::sys::fd::{OpenFlags, open};
+    let path = super::run_dir().join(directories(container)).join(format!(".{}", container.name()));
+    let file = open(&path, OpenFlags::RDWR | OpenFlags::NOFOLLOW | OpenFlags::NONBLOCK, 0).ok()?;
+    file_lock::is_locked(file.as_fd()).ok()?.then_some(Held(file))
 }
 
 /// The state of `LXCPATH/NAME/partial`.

@@ -174,10 +174,27 @@ impl Start {
     }
 
     /// Starts what was planned. `None` when a daemon supervises it now; else how init ended.
+    /// A tool that works on the files of the stopped container is waited for, and `waits` called.
     ///
     /// # Errors
     /// The failure, after everything has been undone.
-    pub fn run(self, plan: Box<StartPlan>) -> Result<Option<Ended>, StartError> {
+    pub fn run(
+        self,
+        mut plan: Box<StartPlan>,
+        waits: &dyn Fn(),
+    ) -> Result<Option<Ended>, StartError> {
+        let server = loop {
+            let server = supervise::bind(&plan).map_err(StartError::Start)?;
+            // Such a tool takes the lock and then looks if the container is stopped: one of us sees
+            // the other. The name is not kept meanwhile, as nobody would answer for it.
+            let Some(held) = lock::held(&self.container) else { break server };
+            drop(server);
+            waits();
+            held.wait().map_err(StartError::Marker)?;
+            let restore = plan.request.restore.take();
+            plan = self.plan(self.prepare()?)?;
+            plan.request.restore = restore;
+        };
         let container = self.container;
         let supervise = Supervise {
             plan,
@@ -186,7 +203,7 @@ impl Start {
                 destroy::destroy_ended(&container).map_err(|e| e.to_string())
             }),
         };
-        supervise::start(supervise, self.mode).map_err(StartError::Start)
+        supervise::start(supervise, server, self.mode).map_err(StartError::Start)
     }
 }
 

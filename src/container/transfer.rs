@@ -10,6 +10,7 @@ use super::Container;
 use super::info::{self, State};
 use super::interrupts::{Interrupted, Interrupts};
 use super::live::LiveError;
+use super::lock::Lock;
 use crate::config::{Config, IdKind, NsKind};
 use crate::idmap::{HostId, IdMap, NsId};
 use crate::mount::{self, RootSource};
@@ -19,6 +20,7 @@ use crate::storage;
 use crate::sys::copy::{self, Copied, Rules};
 use crate::sys::event::{self, Watch};
 use crate::sys::fd::{self, OpenFlags};
+use crate::sys::lock::Wait;
 use crate::sys::path::{self, Lookup, Root};
 use crate::sys::{SysError, cred, dirs, errno, ns as sys_ns, process};
 use std::cell::{Cell, RefCell};
@@ -292,6 +294,8 @@ struct Inside {
     root: Root,
     map: Option<IdMap>,
     before: (u32, u32),
+    /// Of a container that is stopped and has to stay so.
+    _lock: Option<Lock>,
 }
 
 impl Inside {
@@ -300,12 +304,22 @@ impl Inside {
             let why = "its files can be reached by root only";
             return Err(unfit(Path::new(container.name()), why));
         }
-        let (root, map) = match info::state(&container.client())? {
-            State::Stopped => stopped(container)?,
-            _ => running(container)?,
+        let state = || info::state(&container.client());
+        let lock = match state()? {
+            State::Stopped => {
+                container.load()?;
+                let lock = Lock::acquire(container, Wait::Yes)?;
+                // Not started before it was locked? From now on a start waits.
+                Some(lock).filter(|_| matches!(state(), Ok(State::Stopped)))
+            }
+            _ => None,
+        };
+        let (root, map) = match &lock {
+            Some(_) => stopped(container)?,
+            None => running(container)?,
         };
         let before = (cred::euid(), cred::egid());
-        let inside = Self { root, map, before };
+        let inside = Self { root, map, before, _lock: lock };
         if let Some((uid, gid)) = inside.to_host(0, 0) {
             let what = "taking the ids of";
             cred::set_fs_ids(uid, gid).map_err(|e| failed(what, Path::new(container.name()), e))?;

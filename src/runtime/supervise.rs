@@ -42,18 +42,24 @@ pub struct Ended {
     pub how: Wait,
 }
 
-/// Starts the container and supervises it, in this process or in a daemon.
+/// Takes the container's name: from here on it is not STOPPED for anybody who asks.
 ///
 /// # Errors
-/// The failure of the start, after everything has been undone.
-pub fn start(what: Supervise, mode: Mode) -> Result<Option<Ended>, Failure> {
-    let request = &what.plan.request;
-    let server = Server::bind(&request.lxcpath, &request.name).map_err(|e| {
+/// [`Failure::already_running`], or the socket's.
+pub fn bind(plan: &StartPlan) -> Result<Server, Failure> {
+    Server::bind(&plan.request.lxcpath, &plan.request.name).map_err(|e| {
         if e.is(errno::EADDRINUSE) {
             return Failure::already_running();
         }
         Failure::new(Step::Socket, &e)
-    })?;
+    })
+}
+
+/// Starts the container under its name and supervises it, in this process or in a daemon.
+///
+/// # Errors
+/// The failure of the start, after everything has been undone.
+pub fn start(what: Supervise, server: Server, mode: Mode) -> Result<Option<Ended>, Failure> {
     // Made here, so that the monitor can be born in it: to move a process costs the kernel a
     // grace period of milliseconds.
     let cgroups = CgroupTree::create_monitor(&what.plan.cgroup).during(Step::Cgroups)?;

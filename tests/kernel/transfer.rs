@@ -4,7 +4,7 @@ use crate::machine::{Machine, Outcome, run};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 
 const QUIET: &str = "lxc.net.0.type = empty\n";
 const MAPPED: &str = "lxc.idmap = u 0 100000 65536\nlxc.idmap = g 0 100000 65536\n";
@@ -209,31 +209,69 @@ fn a_hostile_tree_stays_inside() {
     no_rest(&root);
 }
 
+/// A push from a pipe that has begun, and has "half" so far.
+fn half_pushed(m: &Machine, c: &str) -> Child {
+    let mut child = m
+        .lxc_command("push", &["-n", c, "-", "/tmp/file"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::io::Write::write_all(child.stdin.as_mut().unwrap(), b"half").unwrap();
+    let tmp = m.lxcpath().join(c).join("rootfs/tmp");
+    crate::machine::eventually(15, "the copy to begin", || {
+        let mut names = fs::read_dir(&tmp).unwrap().flatten().map(|e| e.file_name());
+        names.any(|n| n.to_string_lossy().starts_with(".lxc-copy")).then_some(())
+    });
+    child
+}
+
 #[test]
 fn an_interrupted_copy_leaves_nothing_half_made() {
     let m = Machine::new();
     let c = m.container("stop", QUIET);
     let root = m.lxcpath().join(&c).join("rootfs");
     fs::write(root.join("tmp/file"), "old").unwrap();
-    let mut child = m
-        .lxc_command("push", &["-n", &c, "-", "/tmp/file"])
-        .stdin(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let half = || {
-        let names = fs::read_dir(root.join("tmp")).unwrap().flatten();
-        names
-            .map(|e| e.file_name())
-            .any(|n| n.to_string_lossy().starts_with(".lxc-copy"))
-            .then_some(())
-    };
-    std::io::Write::write_all(child.stdin.as_mut().unwrap(), b"half").unwrap();
-    crate::machine::eventually(15, "the copy to begin", half);
+    let child = half_pushed(&m, &c);
     assert_eq!(fs::read_to_string(root.join("tmp/file")).unwrap(), "old");
     m.sh(&format!("kill -TERM {}", child.id())).ok();
     let ended = child.wait_with_output().unwrap();
     assert_eq!(ended.status.code(), Some(143), "{ended:?}");
     assert_eq!(fs::read_to_string(root.join("tmp/file")).unwrap(), "old");
     no_rest(&root);
+}
+
+#[test]
+fn a_start_waits_for_who_works_on_the_files() {
+    let m = Machine::new();
+    let hook = m.dir.join("hook");
+    let script = "#!/bin/sh\n[ ! -e slow ] || touch began\nwhile [ -e slow ]; do sleep 0.1; done\n";
+    let script = script
+        .replace("slow", &text(&m.dir.join("slow")))
+        .replace("began", &text(&m.dir.join("began")));
+    fs::write(&hook, script).unwrap();
+    m.sh(&format!("chmod 755 {}", hook.display())).ok();
+    let c = m.container("late", &format!("{QUIET}lxc.hook.pre-start = {}\n", hook.display()));
+    let mut pusher = half_pushed(&m, &c);
+    let mut starter = m.lxc_command("start", &["-n", &c]).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = std::io::BufReader::new(starter.stderr.take().unwrap());
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut said, &mut line).unwrap();
+    assert!(line.contains("waiting for another tool"), "{line}");
+    assert!(m.lxc("info", &["-n", &c, "-s"]).ok().contains("STOPPED"));
+    assert!(starter.try_wait().unwrap().is_none());
+    drop(pusher.stdin.take());
+    assert!(pusher.wait().unwrap().success() && starter.wait().unwrap().success());
+    assert_eq!(m.inside(&c, "cat /tmp/file").ok(), "half");
+    m.lxc("stop", &["-n", &c, "-k"]).ok();
+
+    // While it starts nobody takes it for stopped.
+    fs::write(m.dir.join("slow"), "").unwrap();
+    let mut starter = m.lxc_command("start", &["-n", &c]).spawn().unwrap();
+    crate::machine::eventually(15, "the hook", || m.dir.join("began").exists().then_some(()));
+    let said = push(&m, &c, &["/bin/sh", "/tmp/x"]);
+    fs::remove_file(m.dir.join("slow")).unwrap();
+    assert!(starter.wait().unwrap().success());
+    let said = said.fails(1);
+    assert!(said.contains("did not answer"), "{said}");
 }

@@ -193,7 +193,8 @@ impl Job {
             prepared.warnings.iter().for_each(warn);
             let plan = start.plan(prepared)?;
             plan.seccomp.left_out.iter().chain(&plan.lsm.warnings).for_each(warn);
-            start.run(plan)
+            let waits = || warn(&"waiting for another tool that works on it".to_owned());
+            start.run(plan, &waits)
         });
         match done {
             // Somebody was faster.

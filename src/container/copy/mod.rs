@@ -83,7 +83,9 @@ pub fn copy(request: &mut Request<'_>) -> Result<Made, CopyError> {
     let lock = Lock::acquire(target, Wait::No)?;
     // Not to be destroyed or renamed meanwhile.
     let source_lock = Lock::acquire(request.source, Wait::Yes)?;
-    let result = copy_locked(request, &interrupts);
+    // It may have been started before it was locked; from now on a start waits.
+    let result = check_source(request.source, request.allow_running)
+        .and_then(|()| copy_locked(request, &interrupts));
     drop(source_lock);
     if !dirs::exists(&target.dir()) {
         lock.remove();

@@ -46,7 +46,7 @@ pub fn rename(request: &mut Request<'_>) -> Result<Made, CopyError> {
         .map_err(|e| CopyError::Make(target.lxcpath().to_owned(), e))?;
     let new_lock = Lock::acquire(target, Wait::No)?;
     let old_lock = Lock::acquire(source, Wait::No)?;
-    let result = in_place(request);
+    let result = check_source(source, false).and_then(|()| in_place(request));
     if !dirs::exists(&target.dir()) {
         new_lock.remove();
     } else {
