@@ -1,5 +1,5 @@
 //! A container is put back to a snapshot: what it is to be is put together beside it, and exchanged
-//! for it by renames. Who is killed meanwhile loses nothing: [`mend`] completes it or undoes it.
+//! for it by renames. Who is killed meanwhile loses nothing: `mend` completes it or undoes it.
 
 use super::copy::{self, CopyError, Keep, Made, Request, text};
 use super::destroy;
