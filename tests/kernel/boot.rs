@@ -183,6 +183,8 @@ fn openrc_and_sysvinit_scripts_do_the_same() {
     let line = services.lines().find(|line| line.trim_start().starts_with("lxc "));
     assert!(line.is_some_and(|line| line.contains("started")), "{services}");
 
+    inside(&m, &name, "rc-service lxc reload").ok();
+    assert_eq!(running(&m, &name), "first");
     let stop = inside(&m, &name, "rc-service lxc stop");
     assert!(inner.join("first/rootfs/halted").exists(), "{}{}", stop.stdout, stop.stderr);
     stop.ok();
@@ -194,6 +196,9 @@ fn openrc_and_sysvinit_scripts_do_the_same() {
     status(script).fails(3);
     inside(&m, &name, &format!("{script} start")).fails(2);
     assert_eq!(status(script).ok().trim(), "first");
+    let before = inside(&m, &name, "/usr/local/bin/lxc-info -n first -p -H").ok();
+    inside(&m, &name, &format!("{script} reload")).ok();
+    assert_eq!(inside(&m, &name, "/usr/local/bin/lxc-info -n first -p -H").ok(), before);
     inside(&m, &name, &format!("{script} restart")).fails(2);
     inside(&m, &name, &format!("{script} stop")).ok();
     inside(&m, &name, &format!("{script} sing")).fails(2);
