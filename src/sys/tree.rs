@@ -231,7 +231,9 @@ impl Walk {
         depth: u32,
     ) -> Step<()> {
         let fail = |call, errno| Failure { call, at: PathBuf::new(), errno };
+        let id = btrfs::id(child.as_fd());
         if btrfs::destroy(dir, name).is_ok() {
+            btrfs::forget_quota(dir, id);
             return Ok(());
         }
         if depth >= MAX_SUBVOLUMES {
@@ -239,10 +241,11 @@ impl Walk {
         }
         self.empty(child.as_fd(), &[], depth + 1)?;
         // Since 4.18 an empty subvolume can be removed like a directory, by anyone who may.
-        match rmdir(dir, name) {
-            Ok(()) => Ok(()),
-            Err(_) => btrfs::destroy(dir, name).map_err(|e| fail("BTRFS_IOC_SNAP_DESTROY", e)),
-        }
+        rmdir(dir, name)
+            .or_else(|_| btrfs::destroy(dir, name))
+            .map_err(|e| fail("BTRFS_IOC_SNAP_DESTROY", e))?;
+        btrfs::forget_quota(dir, id);
+        Ok(())
     }
 }
 

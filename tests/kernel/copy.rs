@@ -394,6 +394,7 @@ pub(super) fn btrfs(machine: &Machine) -> PathBuf {
 fn subvolumes_are_made_copied_and_destroyed() {
     let machine = Machine::new();
     let disk = btrfs(&machine);
+    machine.sh(&format!("btrfs quota enable {}", disk.display())).ok();
     let path = disk.to_str().unwrap();
     let tool = |name: &str, args: &[&str]| {
         let mut command = machine.command(crate::machine::BINARY);
@@ -410,7 +411,9 @@ fn subvolumes_are_made_copied_and_destroyed() {
             "cd {path}/{name}; sed -i /lxc.net/d config; echo lxc.net.0.type=empty >> config; \
          dd if=/dev/urandom of=rootfs/big bs=1M count=40 2>/dev/null; sync -f .; \
          btrfs -q subvolume create rootfs/inner; btrfs -q subvolume create rootfs/inner/most; \
-         echo x > rootfs/inner/most/file"
+         btrfs -q subvolume create rootfs/fixed; echo x > rootfs/fixed/file; \
+         chattr +i rootfs/fixed/file; btrfs property set rootfs/fixed ro true; \
+         echo x > rootfs/inner/most/file; chattr +i rootfs/inner/most/file; chattr +a rootfs/inner"
         ))
         .ok();
     let used = || {
@@ -433,5 +436,8 @@ fn subvolumes_are_made_copied_and_destroyed() {
     tool("destroy", &["-n", &copy]).ok();
     tool("destroy", &["-n", &name, "-s"]).ok();
     assert_eq!(machine.sh(&format!("btrfs subvolume list {path}; ls {path}")).ok(), "");
+    let quotas =
+        machine.sh(&format!("btrfs subvolume sync {path} >/dev/null; btrfs qgroup show {path}"));
+    assert_eq!(quotas.ok().lines().filter(|line| line.starts_with("0/")).count(), 1);
     machine.sh(&format!("umount {path}")).ok();
 }
