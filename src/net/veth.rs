@@ -413,6 +413,11 @@ fn routes(
                     }))?
                 }
             };
+            // Since 5.16 the kernel drops these entries with the carrier, for good: at an `ip link
+            // set eth0 down` inside.
+            let evict = if ipv6 { "ndisc_evict_nocarrier" } else { "arp_evict_nocarrier" };
+            sysctl::try_set(family, name, evict, "0")
+                .map_err(system("keeping the neighbour proxy"))?;
             host.add_proxy(device, gateway)
                 .map_err(refused("veth.mode", "answering for its gateway"))?;
         }

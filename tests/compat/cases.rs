@@ -433,7 +433,13 @@ pub const CASES: &[Case] = &[
         "lxc.net.0.hwaddr = 00:16:3e:11:22:33" "lxc.net.0.mtu = 1400"
         "lxc.net.0.ipv4.address = 10.55.1.5/32" "lxc.net.0.ipv4.gateway = 10.7.0.1"
         "lxc.net.0.ipv6.address = fd77::5/128" "lxc.net.0.ipv6.gateway = fd07::1"),
-        setup: WIRE,
+        // LXC brings the host's end up before the container's, and the kernel, which tells of a
+        // missing carrier up to a second later, drops the proxy entries with it.
+        setup: concat!(
+            wire_setup!(),
+            "; sysctl -qw net.ipv4.conf.default.arp_evict_nocarrier=0 \
+               net.ipv6.conf.default.ndisc_evict_nocarrier=0"
+        ),
         attach: ATTACHED,
         ..PLAIN
     },

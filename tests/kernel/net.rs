@@ -372,6 +372,16 @@ fn a_container_behind_the_hosts_routing() {
         (m.inside(&c, "ping -c 1 -W 2 fd01::1").status == 0).then_some(())
     });
     assert_eq!(m.sh("cat /proc/sys/net/ipv6/conf/routed0/accept_ra").ok(), "0\n");
+    // The kernel would forget whom it answers for when the carrier goes.
+    let proxies = || m.sh("ip neigh show proxy; ip -6 neigh show proxy").ok();
+    let answered = proxies();
+    assert!(answered.contains("10.1.1.1 dev routed0") && answered.contains("fe80::1 dev routed0"));
+    m.inside(&c, "ip link set eth0 down").ok();
+    eventually(10, "the carrier to go", || {
+        let state = m.sh("ip -o link show routed0").ok();
+        (!state.contains("state UP")).then_some(())
+    });
+    assert_eq!(proxies(), answered);
     m.sh("sysctl -qw net.ipv6.conf.all.forwarding=0").ok();
     m.lxc("stop", &["-n", &c, "-k"]).ok();
     let said = m.lxc("start", &["-n", &c]).fails(1);
