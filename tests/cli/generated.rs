@@ -85,6 +85,8 @@ fn questions(lxcpath: &Path) -> Vec<(String, &'static [&'static str])> {
         ("lxc-ls --format js".into(), &["json"]),
         ("lxc-create -t ho".into(), &["host"]),
         ("lxc-ls -f -F UNP".into(), &["UNPRIVILEGED"]),
+        ("lxc-ls -f -F NAME,UNP".into(), &["NAME,UNPRIVILEGED"]),
+        ("lxc-ls -f -F NAME,PID,STA".into(), &["NAME,PID,STATE"]),
     ]
 }
 

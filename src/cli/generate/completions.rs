@@ -20,6 +20,8 @@ enum Values {
     Keys,
     /// These words.
     Words(String),
+    /// One or more of them, with commas between.
+    List(&'static str),
     /// Nothing that could be offered.
     Free,
 }
@@ -31,8 +33,8 @@ fn values(option: &Opt) -> Values {
         ("KEY" | "KEY=VALUE" | "KEY=VAL", _) => Values::Keys,
         ("LEVEL", _) => Values::Words("trace debug info notice warn error crit alert fatal".into()),
         ("FORMAT", _) => Values::Words("text json".into()),
-        ("COLUMNS", _) => Values::Words(
-            "NAME STATE PID RAM SWAP AUTOSTART GROUPS INTERFACE IPV4 IPV6 UNPRIVILEGED".into(),
+        ("COLUMNS", _) => Values::List(
+            "NAME STATE PID RAM SWAP AUTOSTART GROUPS INTERFACE IPV4 IPV6 UNPRIVILEGED",
         ),
         ("STATE|STATE", _) => Values::Words(State::ALL.map(State::name).join(" ")),
         ("TEMPLATE", _) => {
@@ -90,7 +92,7 @@ pub(super) fn bash() -> Vec<File> {
         "_lxcbox_keys='{}'\n\n\
          _lxcbox() {{\n\
          \tlocal cur=${{COMP_WORDS[COMP_CWORD]}} prev=${{COMP_WORDS[COMP_CWORD - 1]}} tool=${{COMP_WORDS[0]##*/}}\n\
-         \tlocal first=1\n\
+         \tlocal first=1 before=\n\
          \tCOMPREPLY=()\n\
          \tif [[ $tool == lxcbox || $tool == lxc ]]; then\n\
          \t\tif ((COMP_CWORD == 1)); then\n\
@@ -126,6 +128,10 @@ fn bash_tool(text: &mut String, tool: &Tool) {
             ),
             Values::Keys => "COMPREPLY=($(compgen -W \"$_lxcbox_keys\" -- \"$cur\"))".to_owned(),
             Values::Words(words) => format!("COMPREPLY=($(compgen -W '{words}' -- \"$cur\"))"),
+            Values::List(words) => format!(
+                "[[ $cur == *,* ]] && before=${{cur%,*}},\n\t\t\t\
+                 COMPREPLY=($(compgen -P \"$before\" -W '{words}' -- \"${{cur##*,}}\"))"
+            ),
             Values::Free => ":".to_owned(),
         };
         let spelled = spellings(std::iter::once(option)).join(" | ");
@@ -211,6 +217,7 @@ fn zsh_option(option: &Opt, tool: &str) -> String {
         Values::Containers => zsh_names(tool),
         Values::Keys => "_lxcbox_keys".to_owned(),
         Values::Words(words) => format!("({words})"),
+        Values::List(words) => format!("{{_values -s , word {words}}}"),
         Values::Free => String::new(),
     };
     let value = match option.takes {
@@ -249,6 +256,16 @@ function __lxcbox_names
 end
 ";
 
+/// Words behind the commas of the word that is typed.
+const FISH_LIST: &str = "\
+function __lxcbox_list
+    set -l before (commandline -ct | string replace -r -- '^(-F|--[^=]*=)' '' | string match -r '.*,')
+    for word in $argv
+        echo \"$before$word\"
+    end
+end
+";
+
 /// One file for each name: fish looks for that.
 pub(super) fn fish() -> Vec<File> {
     let mut files: Vec<File> = tools().iter().map(fish_tool).collect();
@@ -276,6 +293,9 @@ fn fish_quote(text: &str) -> String {
 fn fish_tool(tool: &Tool) -> File {
     let mut text = String::from("# Generated; see lxcbox --generate.\n");
     text.push_str(FISH_NAMES);
+    if tool.options.iter().any(|option| matches!(values(option), Values::List(_))) {
+        text.push_str(FISH_LIST);
+    }
     let names = format!("'(__lxcbox_names {})'", which(tool.name));
     if tool.named {
         let _ = writeln!(text, "complete -c {} -n __fish_is_first_arg -f -a {names}", tool.name);
@@ -300,6 +320,9 @@ fn fish_tool(tool: &Tool) -> File {
                 }
                 Values::Words(words) => {
                     let _ = write!(text, " -x -a {}", fish_quote(&words));
+                }
+                Values::List(words) => {
+                    let _ = write!(text, " -x -a '(__lxcbox_list {words})'");
                 }
                 Values::Free => text.push_str(" -x"),
             }
