@@ -186,9 +186,11 @@ fn tell(ctx: &Context, news: &News<'_>) {
                     }
                 }
             }
+            let line = summary(name, outcome, *took);
+            log::info!("{line}");
             if !ctx.quiet {
                 // A reader that went away is no reason to stop half way.
-                let _ = out::line(&summary(name, outcome, *took));
+                let _ = out::line(&line);
             }
         }
     }

@@ -49,7 +49,7 @@ fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let container = Container::new(ctx.lxcpath.clone(), ctx.name())?;
     let state = info::state(&container.client())?;
     if state == State::Stopped && !container.is_defined() && ctx.rcfile.is_none() {
-        return Err(Failure::new("container doesn't exist").hint("lxc-ls lists what there is"));
+        return Err(super::unknown());
     }
     match (restore, state) {
         (true, State::Stopped) => {}

@@ -26,6 +26,7 @@ fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
         Failure::usage(ctx.prog, format!("-e: \"{text}\" is not a letter, nor ^ and a letter"))
     })?;
     let session = console::open(&super::container(ctx)?, number)?;
+    log::info!("connected to tty {}", session.number());
     tell(
         ctx,
         &format!(

@@ -73,7 +73,7 @@ fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     // A file that was given has been read.
     if status.state == State::Stopped && ctx.rcfile.is_none() {
         if !container.is_defined() {
-            return Err(Failure::new("container doesn't exist").hint("lxc-ls lists what there is"));
+            return Err(super::unknown());
         }
         // One that runs can be told of without its file; of this one the file is all there is.
         container.load()?;

@@ -1,7 +1,7 @@
 //! lxc-logs: what a container has said.
 
 use super::Applet;
-use crate::container::Container;
+use crate::container::info::{self, State};
 use crate::container::logs::{self, Source};
 use crate::sys::{SysError, fd};
 use crate::ui::args::get_text;
@@ -18,10 +18,13 @@ pub const APPLET: Applet = Applet {
 };
 
 fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
-    let container = Container::new(ctx.lxcpath.clone(), ctx.name())?;
+    let container = super::container(ctx)?;
     let lines = get_text(ctx, matches, "lines")?;
     let wrong = |text| Failure::usage(ctx.prog, format!("--lines: \"{text}\" is not a number"));
     let lines = lines.map(|text| text.parse::<u64>().map_err(|_| wrong(text))).transpose()?;
+    if !container.has_config() && info::state(&container.client())? == State::Stopped {
+        return Err(super::unknown());
+    }
     if matches.get_flag("clear") {
         logs::clear(&container)?;
         return Ok(ExitCode::SUCCESS);

@@ -72,6 +72,11 @@ fn container(ctx: &Context) -> Result<Container, Failure> {
     Ok(Container::new(ctx.lxcpath.clone(), ctx.name())?.with_rcfile(ctx.rcfile.clone()))
 }
 
+/// That there is no such container.
+fn unknown() -> Failure {
+    Failure::new("container doesn't exist").hint("lxc-ls lists what there is")
+}
+
 /// The failure of a command that a signal may have ended: then with the status that a shell
 /// reports for it.
 fn interrupted_or<E: crate::util::blame::Explain>(error: E, signal: Option<i32>) -> Failure {

@@ -14,7 +14,7 @@ pub const APPLET: Applet =
 /// A container that does not run has nothing frozen: success, as in LXC.
 fn run(ctx: &Context, _: &ArgMatches) -> Result<ExitCode, Failure> {
     let container = super::container(ctx)?;
-    if info::state(&container.client())? == State::Stopped && container.is_defined() {
+    if info::state(&container.client())? == State::Stopped && container.has_config() {
         return Ok(ExitCode::SUCCESS);
     }
     power::unfreeze(&container)?;

@@ -2,7 +2,7 @@
 
 use super::Container;
 use crate::control::client::{Client, ClientError, Tty};
-use crate::sys::event::{SignalFd, signal_bit};
+use crate::sys::event::{Epoll, Ready, SignalFd, signal_bit};
 use crate::sys::{SysError, errno, fd, signal};
 use crate::tty::relay::Relay;
 use crate::util::blame::Explain;
@@ -30,6 +30,10 @@ pub enum ConsoleError {
     /// The monitor cannot be asked.
     #[error(transparent)]
     Client(#[from] ClientError),
+    /// Standard input is a file or /dev/null, where nobody can type and which has no end to wait
+    /// for.
+    #[error("standard input cannot be waited for")]
+    Input(#[source] SysError),
     /// The passing of bytes ended in an error.
     #[error("the connection to a terminal of \"{name}\" broke")]
     Broken {
@@ -46,7 +50,7 @@ impl Explain for ConsoleError {
         match self {
             Self::Refused { errno, .. } => Some(*errno),
             Self::Client(e) => e.errno(),
-            Self::Broken { source, .. } => Some(source.errno),
+            Self::Broken { source, .. } | Self::Input(source) => Some(source.errno),
         }
     }
 
@@ -62,6 +66,9 @@ impl Explain for ConsoleError {
                 _ => format!("lxc-attach -n {name} gives a shell without a terminal of its own"),
             }),
             Self::Client(e) => e.hint(),
+            Self::Input(_) => {
+                Some("a terminal or a pipe can be; lxc-logs prints what a console had".to_owned())
+            }
             Self::Broken { .. } => None,
         }
     }
@@ -78,7 +85,12 @@ pub struct Session {
 pub fn open(container: &Container, number: i32) -> Result<Session, ConsoleError> {
     let client = Client::new(container.lxcpath(), container.name());
     match client.tty(number.max(-1)) {
-        Ok(tty) => Ok(Session { name: container.name().to_owned(), tty }),
+        Ok(tty) => {
+            // As LXC, which also ends then.
+            let typed = Epoll::new().and_then(|epoll| epoll.add(fd::borrow(0), 0, Ready::READ));
+            typed.map_err(ConsoleError::Input)?;
+            Ok(Session { name: container.name().to_owned(), tty })
+        }
         Err(ClientError::Failed { name, errno, .. }) => {
             let what = match number {
                 0 => "the console".to_owned(),

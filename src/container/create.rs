@@ -182,8 +182,9 @@ pub fn create(request: &Request<'_>) -> Result<Created, CreateError> {
         .map_err(|e| CreateError::Lxcpath(container.lxcpath().to_owned(), e))?;
     let lock = Lock::acquire(container, Wait::No)?;
     let result = create_locked(request);
-    if !dirs::exists(&container.dir()) {
-        lock.remove();
+    match dirs::exists(&container.dir()) {
+        true => log::info!("{} is made", quoted(&container.dir())),
+        false => lock.remove(),
     }
     result
 }
@@ -391,6 +392,7 @@ fn run_template(
     config: &Config,
     interrupts: &Interrupts,
 ) -> Result<(), CreateError> {
+    log::info!("running {}", template.label());
     let mapped = mapped(config)?;
     if let Some(mapped) = &mapped {
         // The template appends to it as the root of the namespace.

@@ -185,13 +185,14 @@ pub fn destroy(container: &Container, options: Options) -> Result<Destroyed, Des
                 lock.remove();
                 return Ok(Destroyed::default());
             }
+            // As LXC does: what was started by `lxc-start -f` has its storage in that file alone.
+            Partial::None if container.has_config() => {}
             // What is left where a removal was killed at its very end.
             Partial::None if !dirs::exists(&container.config_file()) => {
                 let gone = dirs::remove_empty(&container.dir());
                 return gone.map(|()| Destroyed::default()).map_err(|_| DestroyError::Undefined);
             }
-            Partial::None if !container.is_defined() => return Err(DestroyError::Undefined),
-            Partial::None => {}
+            Partial::None => return Err(DestroyError::Undefined),
         }
     }
     destroy_dependents(container, options, &mut done)?;
@@ -249,7 +250,7 @@ fn remove_locked(
     if heed == Heed::Signals && info::state(&container.client())? != State::Stopped {
         return Err(DestroyError::Running);
     }
-    let result = match dirs::exists(&container.dir()) {
+    let result = match dirs::exists(&container.dir()) || container.has_config() {
         true => remove(container, options, done, heed),
         false => Ok(()),
     };
@@ -343,6 +344,7 @@ fn remove_files(
     }
     if let Some(rootfs) = rootfs {
         with_rights(container, config, &mut || Ok(rootfs.destroy()?))?;
+        log::info!("the root file system {} is removed", rootfs.location());
     }
     with_rights(container, config, &mut || remove_directory(container))
 }
@@ -363,7 +365,9 @@ pub(super) fn remove_directory(container: &Container) -> Result<(), DestroyError
             tree::remove(open.as_fd(), OsStr::new(name)).map_err(failed)?;
         }
     }
-    remove_tree(&dir)
+    remove_tree(&dir)?;
+    log::info!("{} is removed", quoted(&dir));
+    Ok(())
 }
 
 /// Removes something of a container whose files are not the caller's own.

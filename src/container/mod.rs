@@ -119,4 +119,9 @@ impl Container {
     pub fn is_defined(&self) -> bool {
         crate::sys::dirs::is_readable_file(&self.config_file())
     }
+
+    /// True if it is defined or has a configuration in the place of that.
+    pub fn has_config(&self) -> bool {
+        self.rcfile.is_some() || self.is_defined()
+    }
 }

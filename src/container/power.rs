@@ -159,12 +159,16 @@ impl Patience {
 
 /// Freezes a running container and waits until it is so.
 pub fn freeze(container: &Container) -> Result<(), PowerError> {
-    change_frozen(container, true)
+    change_frozen(container, true)?;
+    log::info!("the container is frozen");
+    Ok(())
 }
 
 /// Lets it run again.
 pub fn unfreeze(container: &Container) -> Result<(), PowerError> {
-    change_frozen(container, false)
+    change_frozen(container, false)?;
+    log::info!("the container is thawed");
+    Ok(())
 }
 
 fn change_frozen(container: &Container, frozen: bool) -> Result<(), PowerError> {
@@ -326,6 +330,7 @@ pub fn ask(container: &Container, request: Request) -> Result<Asked, PowerError>
         process::send_signal(pid, pidfd.as_ref().map(AsFd::as_fd), signal.0)
             .map_err(|cause| PowerError::Signal { name: name(), signal, pid, cause })?;
     }
+    log::info!("{} (process {pid}) was asked by {means} to {}", looks.name, request.what());
     Ok(Asked { means, pid, init: looks.name, request, watch })
 }
 
@@ -394,7 +399,9 @@ impl Asked {
 /// until the monitor has cleaned up; false if it has not in time. One that is not running is
 /// an error that says so.
 pub fn kill_running(client: &Client, patience: Patience) -> Result<bool, PowerError> {
-    Ok(client.stop(patience.deadline())?)
+    let stopped = client.stop(patience.deadline())?;
+    log::info!("the container was killed");
+    Ok(stopped)
 }
 
 /// As [`kill_running`], for those who only want it to be over.

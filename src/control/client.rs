@@ -405,6 +405,7 @@ impl Client {
 
     /// Turns a negative `ret` into an error.
     fn check(&self, op: Opcode, answer: Answer) -> Result<Answer> {
+        log::debug!("the monitor answered {} with {}", op.row().name, answer.ret);
         match answer.ret {
             n if n >= 0 => Ok(answer),
             // LXC gives -1 for a rule it could not load, not for lack of permission.

@@ -60,8 +60,7 @@ impl Relay<'_> {
         epoll.add(self.signals.as_fd(), SIGNALS, Ready::READ)?;
         epoll.add(self.master, MASTER, Ready::READ)?;
         epoll.add(self.holder, HOLDER, Ready::READ)?;
-        // A file or /dev/null cannot be waited for, nor can a person type there.
-        let typing = epoll.add(self.input, INPUT, Ready::READ).is_ok();
+        epoll.add(self.input, INPUT, Ready::READ)?;
         let mut state = State {
             relay: self,
             pipe: Pipe::new(),
@@ -78,7 +77,7 @@ impl Relay<'_> {
                 }
             }
             let wait = !state.pending.is_empty();
-            if wait != waits && typing {
+            if wait != waits {
                 epoll.modify(self.master, MASTER, if wait { Ready::BOTH } else { Ready::READ })?;
                 waits = wait;
             }

@@ -553,10 +553,17 @@ pub const DIFFERENCES: &[Expected] = &[
     ),
     row(
         "options-autostart",
-        "* --shutdown -g web * => stderr",
+        "* --shutdown -g web * => stderr | * -r -g web * => stderr",
         "says something",
         "silent",
-        "as lxc-stop it says after two seconds what it waits for",
+        "as lxc-stop it says after two seconds what it waits for; LXC does not wait for a reboot",
+    ),
+    row(
+        "options-autostart",
+        "* -L -a -g web => stderr",
+        "says something",
+        "silent",
+        "that -g has no effect beside -a is said",
     ),
     row(
         "tools-snapshot",

@@ -27,6 +27,7 @@ use crate::storage::{self, Backend};
 use crate::sys::copy::Copied;
 use crate::sys::lock::{Wait, create_marker};
 use crate::sys::{SysError, cred, dirs};
+use crate::util::quote::quoted;
 use crate::util::sentence::sentence;
 use ephemeral::Ephemeral;
 use std::path::{Path, PathBuf};
@@ -164,6 +165,7 @@ fn copy_locked(request: &mut Request<'_>, interrupts: &Interrupts) -> Result<Mad
     }
     interrupts.check()?;
     undo.armed = false;
+    log::info!("{} is made", quoted(&target.dir()));
     remove_marker(target, marker).map_err(CopyError::from_create)?;
     Ok(Made { notes })
 }

@@ -31,6 +31,7 @@ use crate::sys::process::{self, Cloned, KillOnDrop, Pid, Wait};
 use crate::sys::procfs::ProcFs;
 use crate::sys::sealed::{self, Binary, Method};
 use crate::sys::{cred, dirs, event, vfork};
+use crate::util::quote::quoted;
 use child::Hands;
 use plan::AttachPlan;
 use std::mem::ManuallyDrop;
@@ -135,7 +136,11 @@ impl Attachment {
             streams,
         };
         let pid = start(&plan, hands, client, &proc)?;
-        relay::run(pid, terminal, streams, log)
+        let init = target.pid();
+        log::info!("{} is process {pid}, in the namespaces of {init}", quoted(&plan.shown));
+        let how = relay::run(pid, terminal, streams, log)?;
+        log::info!("process {pid} {how}");
+        Ok(how)
     }
 }
 
