@@ -8,7 +8,7 @@
 #![allow(unsafe_code, reason = "mapping the program's own parts anew")]
 
 use super::error::{Result, SysError};
-use super::title;
+use super::{memory, title};
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
 #[cfg(target_pointer_width = "32")]
@@ -23,7 +23,7 @@ use libc::{Elf64_Ehdr as Ehdr, Elf64_Phdr as Phdr};
 /// CONFIG_CHECKPOINT_RESTORE, or a program that was loaded in an unusual way. Nothing is lost
 /// then, and executing `file` has the same effect.
 pub fn run_from(file: BorrowedFd<'_>) -> Result<()> {
-    let page = rustix::param::page_size();
+    let page = memory::page_size();
     let headers = headers()?;
     // The headers follow the file's own, at its very begin, in the part that starts there.
     let start = headers.as_ptr().addr().wrapping_sub(size_of::<Ehdr>());

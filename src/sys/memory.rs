@@ -10,6 +10,13 @@ const KEPT: usize = 16 << 10;
 /// below a stack (`stack_guard_gap`): no other mapping can be in this range.
 const GIVEN: usize = 512 << 10;
 
+/// Bytes in a page.
+pub(super) fn page_size() -> usize {
+    // SAFETY: getauxval only looks a number up.
+    let told = unsafe { libc::getauxval(libc::AT_PAGESZ) } as usize;
+    if told.is_power_of_two() { told } else { 4096 }
+}
+
 /// Gives the unused pages below the calling frame's stack back to the kernel, which hands out
 /// zeroed ones when they are needed again. For a process that has come to its long, shallow part.
 ///
@@ -18,7 +25,7 @@ const GIVEN: usize = 512 << 10;
 #[inline(never)]
 pub fn give_back_stack() -> Result<()> {
     let here = 0u8;
-    let page = rustix::param::page_size();
+    let page = page_size();
     let end = ((&raw const here).addr().saturating_sub(KEPT.max(2 * page))) & !(page - 1);
     let begin = end.saturating_sub(GIVEN) & !(page - 1);
     // SAFETY: the range lies below every live frame of this only thread, so nothing in it is read
