@@ -1,7 +1,7 @@
 //! Putting a plan's limits and device rules on the payload, and handing it to the container.
 
 use super::devices::{DeviceLine, DeviceList};
-use super::error::CgroupError;
+use super::error::{CgroupError, Fault};
 use super::place::Place;
 use super::plan::{DevicePlan, DeviceSetting, Setting};
 use super::tree::CgroupTree;
@@ -39,10 +39,10 @@ impl CgroupTree {
         let undelegated = self.undelegated.as_ref().filter(|_| place.is_v2() && source.is(ENOENT));
         if let Some((path, refused)) = undelegated {
             let (path, source) = (path.clone(), refused.clone());
-            return Err(CgroupError::Delegate { key, path, source, origin });
+            return Err(Box::new(Fault::Delegate { key, path, source, origin }));
         }
         let (value, path) = (setting.written.as_str().into(), place.path(limit).into());
-        Err(CgroupError::Setting { key: key.into(), value, path, source, origin })
+        Err(Box::new(Fault::Setting { key: key.into(), value, path, source, origin }))
     }
 
     /// Restricts devices: v1 lines, or the program on the unified hierarchy. To be called when
@@ -72,12 +72,14 @@ impl CgroupTree {
         let mut files: [Option<OwnedFd>; 2] = [None, None];
         for line in lines {
             let name = if line.allow { "devices.allow" } else { "devices.deny" };
-            let fail = |source: SysError| CgroupError::Setting {
-                key: format!("lxc.cgroup.{name}").into(),
-                value: line.line.as_str().into(),
-                path: place.path(limit).into(),
-                source,
-                origin: Some(line.origin.clone()),
+            let fail = |source: SysError| {
+                Box::new(Fault::Setting {
+                    key: format!("lxc.cgroup.{name}").into(),
+                    value: line.line.as_str().into(),
+                    path: place.path(limit).into(),
+                    source,
+                    origin: Some(line.origin.clone()),
+                })
             };
             let file = &mut files[usize::from(line.allow)];
             if file.is_none() {
@@ -96,10 +98,12 @@ impl CgroupTree {
         };
         let Some(place) = self.places.get(*hierarchy) else { return Ok(()) };
         let limit = self.limit_path_below();
-        let fail = |source| CgroupError::Devices {
-            path: place.path(limit),
-            source,
-            origin: Some(origin.clone()),
+        let fail = |source| {
+            Box::new(Fault::Devices {
+                path: place.path(limit),
+                source,
+                origin: Some(origin.clone()),
+            })
         };
         let program = bpf::load_device_program(&list.compile()).map_err(fail)?;
         let cgroup = open_path_at(place.base(), limit).map_err(fail)?;
@@ -120,7 +124,7 @@ impl CgroupTree {
         if matches!(self.plan.devices, DevicePlan::None) {
             let found = self.places.iter().position(Place::is_v2);
             let Some(hierarchy) = found else {
-                return Err(CgroupError::NoHierarchy { unwritable: None });
+                return Err(Box::new(Fault::NoHierarchy { unwritable: None }));
             };
             let list = DeviceList::with_default(true);
             self.plan.devices = DevicePlan::Program { hierarchy, list, origin };
@@ -153,7 +157,7 @@ impl CgroupTree {
                 .chain(files.iter().map(|file| (join(dir, file), 0o664)));
             for (path, mode) in all {
                 let done = v1::optional(own_at(place.base(), &path, uid, gid, mode));
-                let failed = |source| CgroupError::Chown { path: place.path(&path), source };
+                let failed = |source| Box::new(Fault::Chown { path: place.path(&path), source });
                 errors.extend(done.err().map(failed));
             }
         }

@@ -4,7 +4,7 @@
 //! unified hierarchy a cgroup that has controllers enabled for its children takes no processes,
 //! so attached ones go to a leaf `.lxc` within the payload, by CLONE_INTO_CGROUP if possible.
 
-use super::error::CgroupError;
+use super::error::{CgroupError, Fault};
 use super::layout::{Layout, Version};
 use crate::sys::dir::{mkdir_at, open_path, open_path_at};
 use crate::sys::errno::{EBUSY, EEXIST, ENOENT, EOPNOTSUPP};
@@ -66,7 +66,7 @@ impl AttachCgroups {
     fn add(&mut self, path: PathBuf, version: Version) -> Result<(), CgroupError> {
         let dir = match open_path(&path) {
             Ok(dir) => dir,
-            Err(source) => return Err(CgroupError::Enter { path, source }),
+            Err(source) => return Err(Box::new(Fault::Enter { path, source })),
         };
         match version {
             Version::V1 => self.v1.push((path, dir)),
@@ -79,7 +79,7 @@ impl AttachCgroups {
     pub fn enter_v1_self(&self) -> Result<(), CgroupError> {
         self.v1.iter().try_for_each(|(path, dir)| {
             fd::write_at(dir.as_fd(), "tasks", b"0")
-                .map_err(|source| CgroupError::Enter { path: path.clone(), source })
+                .map_err(|source| Box::new(Fault::Enter { path: path.clone(), source }))
         })
     }
 
@@ -104,11 +104,13 @@ impl AttachCgroups {
             match fd::write_at(leaf.as_fd(), "cgroup.procs", pid.to_string().as_bytes()) {
                 Ok(()) => return Ok(()),
                 Err(e) if matches!(e.errno, EBUSY | EOPNOTSUPP) => last = Some(e),
-                Err(source) => return Err(CgroupError::Enter { path: path.join(name), source }),
+                Err(source) => {
+                    return Err(Box::new(Fault::Enter { path: path.join(name), source }));
+                }
             }
         }
         let source = last.unwrap_or_else(|| SysError::new("write", "cgroup.procs", EBUSY));
-        Err(CgroupError::Enter { path: path.clone(), source })
+        Err(Box::new(Fault::Enter { path: path.clone(), source }))
     }
 
     /// Moves `pid` in every hierarchy: for a process that cannot do it itself. Costs a grace
@@ -116,7 +118,7 @@ impl AttachCgroups {
     pub fn move_everywhere(&self, pid: Pid) -> Result<(), CgroupError> {
         for (path, dir) in &self.v1 {
             fd::write_at(dir.as_fd(), "cgroup.procs", pid.to_string().as_bytes())
-                .map_err(|source| CgroupError::Enter { path: path.clone(), source })?;
+                .map_err(|source| Box::new(Fault::Enter { path: path.clone(), source }))?;
         }
         self.move_process(pid)
     }
@@ -127,7 +129,7 @@ fn make_leaf(
     payload: &OwnedFd,
     name: &str,
 ) -> Result<OwnedFd, CgroupError> {
-    let fail = |source| CgroupError::Create { path: path.join(name), source };
+    let fail = |source| Box::new(Fault::Create { path: path.join(name), source });
     match open_path_at(payload.as_fd(), name) {
         Err(e) if e.is(ENOENT) => {}
         done => return done.map_err(fail),

@@ -1,6 +1,6 @@
 //! The end of a container's cgroups: kill what is left, remove everything, leave.
 
-use super::error::CgroupError;
+use super::error::{CgroupError, Fault};
 use super::place::Place;
 use super::plan::CgroupPlan;
 use super::prune::{self, Patience};
@@ -53,7 +53,7 @@ impl CgroupTree {
     fn kill_in(&self, place: &Place) -> Option<CgroupError> {
         let path = self.limit_path_below();
         let source = prune::kill(place.base(), path, place.is_v2()).err()?;
-        Some(CgroupError::Kill { path: place.path(path), source })
+        Some(Box::new(Fault::Kill { path: place.path(path), source }))
     }
 
     /// Removes the payload with everything in it; what still runs there is killed first.
@@ -72,7 +72,7 @@ impl CgroupTree {
                 errors.extend(self.kill_in(place));
             };
             if let Err(source) = prune::remove(place.base(), path, &mut patience, kill) {
-                errors.push(CgroupError::Remove { path: place.path(path), source });
+                errors.push(Box::new(Fault::Remove { path: place.path(path), source }));
             }
         }
         if let Some(made) = self.payload.take() {
@@ -120,7 +120,7 @@ impl CgroupTree {
                 }
             };
             if let Err(source) = prune::remove(place.base(), path, &mut patience, evict) {
-                errors.push(CgroupError::Remove { path: place.path(path), source });
+                errors.push(Box::new(Fault::Remove { path: place.path(path), source }));
             }
         }
         self.remove_parents(&made);

@@ -21,9 +21,12 @@ pub enum Missing {
     NotDelegated(PathBuf),
 }
 
-/// An error of the cgroup modules.
+/// An error of the cgroup modules: one word, that every result with it is handed up in registers.
+pub type CgroupError = Box<Fault>;
+
+/// What a [`CgroupError`] says.
 #[derive(Debug, thiserror::Error)]
-pub enum CgroupError {
+pub enum Fault {
     /// A file of /proc or of a cgroup cannot be read.
     #[error("reading {}", path.display())]
     Read {
@@ -241,7 +244,7 @@ fn missing_text(why: &Missing) -> String {
     }
 }
 
-impl CgroupError {
+impl Fault {
     /// The same error, blaming `origin` where no line is known yet.
     pub fn blame(mut self, origin: &Origin) -> Self {
         match &mut self {
@@ -274,7 +277,7 @@ impl CgroupError {
     }
 }
 
-impl Explain for CgroupError {
+impl Explain for Fault {
     fn errno(&self) -> Option<i32> {
         self.cause().map(|cause| cause.errno)
     }

@@ -3,7 +3,7 @@
 //! [`Freezer::freeze`] waits; an event loop calls [`Freezer::request`] and then asks
 //! [`Freezer::reached`] until it is so.
 
-use super::error::CgroupError;
+use super::error::{CgroupError, Fault};
 use super::layout::Version;
 use crate::sys::dir::{open_watch, pause, reread, wait_change};
 use crate::sys::{SysError, fd};
@@ -30,7 +30,7 @@ impl Freezer {
     pub fn open(path: PathBuf, version: Version) -> Result<Self, CgroupError> {
         match crate::sys::dir::open_path(&path) {
             Ok(dir) => Ok(Self { dir, version, path }),
-            Err(source) => Err(CgroupError::Read { path, source }),
+            Err(source) => Err(Box::new(Fault::Read { path, source })),
         }
     }
 
@@ -70,7 +70,7 @@ impl Freezer {
     }
 
     fn failed(&self, frozen: bool, source: SysError) -> CgroupError {
-        CgroupError::Freeze { frozen, path: self.path.clone(), source }
+        Box::new(Fault::Freeze { frozen, path: self.path.clone(), source })
     }
 
     /// Freezes and waits until it is so; `None` waits for ever. What could not be frozen in time
@@ -92,10 +92,12 @@ impl Freezer {
 
     fn wait(&self, frozen: bool, timeout: Option<Duration>) -> Result<(), CgroupError> {
         let deadline = timeout.and_then(|t| Instant::now().checked_add(t));
-        let late = || CgroupError::FreezeTimeout {
-            frozen,
-            path: self.path.clone(),
-            after: timeout.unwrap_or_default(),
+        let late = || {
+            Box::new(Fault::FreezeTimeout {
+                frozen,
+                path: self.path.clone(),
+                after: timeout.unwrap_or_default(),
+            })
         };
         match self.version {
             Version::V1 => self.wait_v1(frozen, deadline, late),
@@ -179,7 +181,7 @@ mod tests {
         assert!(freezer.is_frozen().unwrap());
         std::fs::write(dir.path().join("freezer.state"), "FREEZING AND MORE\n").unwrap();
         let error = freezer.freeze(Some(Duration::from_millis(1))).unwrap_err();
-        assert!(matches!(error, CgroupError::FreezeTimeout { frozen: true, .. }));
+        assert!(matches!(*error, Fault::FreezeTimeout { frozen: true, .. }));
         let text = std::fs::read_to_string(dir.path().join("freezer.state")).unwrap();
         assert!(text.starts_with("THAWED"), "{text}");
     }

@@ -1,7 +1,7 @@
 //! Reading and writing one file of a container's limit cgroup by its name, for `lxc-cgroup` and
 //! `lxc-config --live`. Start reading at [`read`] and [`write()`].
 
-use super::error::CgroupError;
+use super::error::{CgroupError, Fault};
 use super::layout::{Hierarchy, Layout, Version};
 use super::plan::controller_of;
 use super::stat::Finder;
@@ -34,7 +34,7 @@ pub enum Item<'a> {
 /// Which hierarchy has the file `name`.
 ///
 /// # Errors
-/// [`CgroupError::NoController`] with the reason; [`CgroupError::BadValue`] for what is no name.
+/// [`Fault::NoController`] with the reason; [`Fault::BadValue`] for what is no name.
 pub fn find<'a>(layout: &'a Layout, name: &str) -> Result<Item<'a>, CgroupError> {
     if name.is_empty() || name.contains('/') {
         return Err(unusable(name, "", "not the name of a cgroup file"));
@@ -54,12 +54,12 @@ pub fn find<'a>(layout: &'a Layout, name: &str) -> Result<Item<'a>, CgroupError>
             Ok(Item::File(unified))
         }
         (Some(unified), "cpu.stat" | "cpu.stat.local") => Ok(Item::File(unified)),
-        _ => Err(CgroupError::NoController {
+        _ => Err(Box::new(Fault::NoController {
             key: name.to_owned(),
             controller: controller.to_owned(),
             why: layout.why_missing(controller),
             origin: None,
-        }),
+        })),
     }
 }
 
@@ -75,7 +75,7 @@ pub fn read(layout: &Layout, dir: &mut Finder<'_>, name: &str) -> Result<String,
             let path = dir(hierarchy).unwrap_or_else(|| hierarchy.mount.clone()).join(name);
             match content(&path) {
                 Ok(text) => return Ok(text),
-                Err(source) => CgroupError::Read { path, source },
+                Err(source) => Box::new(Fault::Read { path, source }),
             }
         }
         Ok(Item::DeviceProgram { .. }) => {
@@ -114,12 +114,14 @@ pub fn write(
     value: &str,
 ) -> Result<(), CgroupError> {
     let found = find(layout, name);
-    let setting = |path: PathBuf, source| CgroupError::Setting {
-        key: name.into(),
-        value: value.into(),
-        path: path.into(),
-        source,
-        origin: None,
+    let setting = |path: PathBuf, source| {
+        Box::new(Fault::Setting {
+            key: name.into(),
+            value: value.into(),
+            path: path.into(),
+            source,
+            origin: None,
+        })
     };
     let put = |dir: PathBuf, candidates: &Candidates| {
         let there = |(file, _): &&(String, String)| dirs::exists(&dir.join(file));
@@ -219,7 +221,12 @@ fn content(path: &Path) -> Result<String, SysError> {
 }
 
 fn unusable(name: &str, value: &str, reason: &'static str) -> CgroupError {
-    CgroupError::BadValue { key: name.to_owned(), value: value.to_owned(), reason, origin: None }
+    Box::new(Fault::BadValue {
+        key: name.to_owned(),
+        value: value.to_owned(),
+        reason,
+        origin: None,
+    })
 }
 
 #[cfg(test)]
@@ -269,9 +276,9 @@ mod tests {
         assert_eq!(get("cpu.weight").unwrap(), "100\n");
         assert_eq!(get("cpu.max").unwrap(), "max 50000\n");
         assert_eq!(get("pids.max").unwrap(), "max\n");
-        assert!(matches!(get("memory.high"), Err(CgroupError::Read { .. })));
-        assert!(matches!(get("memory.bogus"), Err(CgroupError::Read { .. })));
-        assert!(matches!(get("bogus.max"), Err(CgroupError::NoController { .. })));
+        assert!(matches!(get("memory.high").map_err(|e| *e), Err(Fault::Read { .. })));
+        assert!(matches!(get("memory.bogus").map_err(|e| *e), Err(Fault::Read { .. })));
+        assert!(matches!(get("bogus.max").map_err(|e| *e), Err(Fault::NoController { .. })));
         // What is written here does not shorten a file, as none of the kernel's has a length.
         for name in ["memory/memory.limit_in_bytes", "pids/pids.max"] {
             put(name, "");
@@ -284,8 +291,8 @@ mod tests {
         set("cpu.max", "20000 100000").unwrap();
         set("pids.max", "7").unwrap();
         set("memory.high", "max").unwrap();
-        assert!(matches!(set("memory.high", "1M"), Err(CgroupError::Setting { .. })));
-        assert!(matches!(set("memory.max", "x"), Err(CgroupError::BadValue { .. })));
+        assert!(matches!(set("memory.high", "1M").map_err(|e| *e), Err(Fault::Setting { .. })));
+        assert!(matches!(set("memory.max", "x").map_err(|e| *e), Err(Fault::BadValue { .. })));
         let text = |name: &str| fixture.read(&format!("sys/fs/cgroup/{name}"));
         assert_eq!(text("memory/memory.limit_in_bytes"), "67108864");
         assert_eq!(text("cpu,cpuacct/cpu.cfs_quota_us"), "20000");

@@ -4,7 +4,7 @@
 //! Read from /proc/self/mountinfo and /proc/PID/cgroup; nothing is made here. Start reading at
 //! [`Layout::probe`].
 
-use super::error::{CgroupError, Missing};
+use super::error::{CgroupError, Fault, Missing};
 use crate::sys::{dir, fd};
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -120,8 +120,8 @@ impl Layout {
     /// `only` is `lxc.cgroup.use` (empty: all).
     ///
     /// # Errors
-    /// [`CgroupError::NoHierarchy`] if there is none, [`CgroupError::UseMissing`] if one of
-    /// `only` is not there, [`CgroupError::Read`].
+    /// [`Fault::NoHierarchy`] if there is none, [`Fault::UseMissing`] if one of
+    /// `only` is not there, [`Fault::Read`].
     pub fn probe(base: Base, only: &[String]) -> Result<Self, CgroupError> {
         Self::probe_in(&Probe { root: Path::new("/"), base, only })
     }
@@ -131,7 +131,7 @@ impl Layout {
         let live = options.root == Path::new("/");
         let read = |name: &str| {
             let path = options.root.join(name);
-            fd::read_to_string(&path).map_err(|source| CgroupError::Read { path, source })
+            fd::read_to_string(&path).map_err(|source| Box::new(Fault::Read { path, source }))
         };
         let mounts = read("proc/self/mountinfo")?;
         let membership = match options.base {
@@ -169,7 +169,7 @@ impl Layout {
             if version == Version::V2 {
                 let file = dir.join("cgroup.controllers");
                 let text = fd::read_to_string(&file)
-                    .map_err(|source| CgroupError::Read { path: file, source })?;
+                    .map_err(|source| Box::new(Fault::Read { path: file, source }))?;
                 found.controllers = text.split_whitespace().map(str::to_owned).collect();
             } else if !options.only.is_empty()
                 && !found.controllers.iter().all(|c| options.only.contains(c))
@@ -180,10 +180,10 @@ impl Layout {
         }
         let layout = Self { hierarchies, root: options.root.to_owned() };
         if let Some(name) = options.only.iter().find(|name| layout.find(name).is_none()) {
-            return Err(CgroupError::UseMissing { controller: name.clone() });
+            return Err(Box::new(Fault::UseMissing { controller: name.clone() }));
         }
         if layout.hierarchies.is_empty() {
-            return Err(CgroupError::NoHierarchy { unwritable: found_unwritable });
+            return Err(Box::new(Fault::NoHierarchy { unwritable: found_unwritable }));
         }
         Ok(layout)
     }
@@ -232,7 +232,7 @@ impl Layout {
     pub fn membership(&self, pid: i32) -> Result<Vec<(PathBuf, Version, String)>, CgroupError> {
         let read = |name: &str| {
             let path = self.root.join(name);
-            fd::read_to_string(&path).map_err(|source| CgroupError::Read { path, source })
+            fd::read_to_string(&path).map_err(|source| Box::new(Fault::Read { path, source }))
         };
         let mounts = read("proc/self/mountinfo")?;
         let text = read(&format!("proc/{pid}/cgroup"))?;
@@ -472,8 +472,8 @@ mod tests {
         let layout = probe(&["memory", "pids"]).unwrap();
         assert_eq!(layout.hierarchies.len(), 3);
         assert!(matches!(
-            probe(&["memory", "nonesuch"]),
-            Err(CgroupError::UseMissing { controller }) if controller == "nonesuch"
+            probe(&["memory", "nonesuch"]).map_err(|e| *e),
+            Err(Fault::UseMissing { controller }) if controller == "nonesuch"
         ));
     }
 

@@ -25,7 +25,7 @@ mod v2;
 pub mod view;
 
 pub use end::remove_leftovers;
-pub use error::{CgroupError, Missing};
+pub use error::{CgroupError, Fault, Missing};
 pub use layout::{Base, Hierarchy, Layout, LayoutKind, Version};
 pub use plan::{CgroupPlan, plan};
 pub use tree::{CgroupTree, Placed};

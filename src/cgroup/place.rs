@@ -1,6 +1,6 @@
 //! One hierarchy with its base cgroup opened: making, preparing and entering a cgroup there.
 
-use super::error::CgroupError;
+use super::error::{CgroupError, Fault};
 use super::layout::{Hierarchy, Version};
 use super::prune::{self, Patience};
 use super::tree::Placed;
@@ -29,7 +29,7 @@ pub(super) struct Place {
 impl Place {
     pub(super) fn open(hierarchy: &Hierarchy) -> Result<Self, CgroupError> {
         let path = hierarchy.base_dir();
-        let base = open_path(&path).map_err(|source| CgroupError::Create { path, source })?;
+        let base = open_path(&path).map_err(|source| Box::new(Fault::Create { path, source }))?;
         Ok(Self { hierarchy: hierarchy.clone(), base, cpuset: OnceCell::new() })
     }
 
@@ -74,7 +74,7 @@ impl Place {
         if self.is_v2() || !self.hierarchy.has("cpuset") {
             return Ok(());
         }
-        let fail = |source| CgroupError::Prepare { path: self.path(path), source };
+        let fail = |source| Box::new(Fault::Prepare { path: self.path(path), source });
         // The nearest ancestor that is filled: one that another tool made may not be.
         let mut ancestor = path;
         let filled = loop {
@@ -110,7 +110,7 @@ impl Place {
                 Ok(()) => self.after_mkdir(part)?,
                 Err(e) if e.is(EEXIST) => {}
                 Err(source) => {
-                    return Err(CgroupError::Create { path: self.path(part), source });
+                    return Err(Box::new(Fault::Create { path: self.path(part), source }));
                 }
             }
         }
@@ -124,7 +124,7 @@ impl Place {
             (true, Placed::Nowhere) => fd::write_at(self.base(), &join(path, "cgroup.procs"), b"0"),
             (false, _) => v1::enter_self(self.base(), path),
         };
-        done.map_err(|source| CgroupError::Enter { path: self.path(path), source })
+        done.map_err(|source| Box::new(Fault::Enter { path: self.path(path), source }))
     }
 
     /// Moves another process.
@@ -134,6 +134,6 @@ impl Place {
         }
         let file = join(path, "cgroup.procs");
         fd::write_at(self.base(), &file, pid.to_string().as_bytes())
-            .map_err(|source| CgroupError::Enter { path: self.path(path), source })
+            .map_err(|source| Box::new(Fault::Enter { path: self.path(path), source }))
     }
 }

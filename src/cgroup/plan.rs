@@ -5,7 +5,7 @@
 //! reading at [`plan`].
 
 use super::devices::{DeviceLine, DeviceLineError, DeviceList};
-use super::error::CgroupError;
+use super::error::{CgroupError, Fault};
 use super::layout::{Hierarchy, Layout, Version};
 use super::translate::{self, Candidates, Context, Untranslatable};
 use crate::config::{CgroupConfig, Config, Origin, Sourced};
@@ -121,7 +121,7 @@ impl CgroupPlan {
             Err(source) if source.is(errno::EINVAL) || source.is(errno::ENOSYS) => {
                 let path = self.hierarchies.get(*hierarchy).map(Hierarchy::base_dir);
                 let (path, origin) = (path.unwrap_or_default(), Some(origin.clone()));
-                Err(CgroupError::Devices { path, source, origin })
+                Err(Box::new(Fault::Devices { path, source, origin }))
             }
             _ => Ok(()),
         }
@@ -151,10 +151,10 @@ fn plan_names(
     let pivot = path(PIVOT, &cgroup.dir_monitor_pivot)?;
     if let Some(inner) = inner.as_ref().filter(|i| i.contains('/')) {
         let (value, origin) = (inner.clone(), at(INNER));
-        return Err(CgroupError::BadPath { key: INNER, value, origin });
+        return Err(Box::new(Fault::BadPath { key: INNER, value, origin }));
     }
-    let conflict = |key, other| CgroupError::Conflict { key, other, origin: at(key) };
-    let requires = |key, needs| CgroupError::Requires { key, needs, origin: at(key) };
+    let conflict = |key, other| Box::new(Fault::Conflict { key, other, origin: at(key) });
+    let requires = |key, needs| Box::new(Fault::Requires { key, needs, origin: at(key) });
     match (&dir, &monitor, &container, &inner) {
         (Some(_), Some(_), _, _) => return Err(conflict(MONITOR, DIR)),
         (Some(_), _, Some(_), _) => return Err(conflict(CONTAINER, DIR)),
@@ -200,10 +200,12 @@ fn plan_names(
 
 /// A path that stays below the base, without needless slashes.
 fn relative(config: &Config, key: &'static str, value: &str) -> Result<String, CgroupError> {
-    let bad = || CgroupError::BadPath {
-        key,
-        value: value.to_owned(),
-        origin: config.origin(key).cloned(),
+    let bad = || {
+        Box::new(Fault::BadPath {
+            key,
+            value: value.to_owned(),
+            origin: config.origin(key).cloned(),
+        })
     };
     if value.starts_with('/') {
         return Err(bad());
@@ -233,12 +235,12 @@ impl Line<'_> {
     }
 
     fn bad_value(&self, reason: &'static str) -> CgroupError {
-        CgroupError::BadValue {
+        Box::new(Fault::BadValue {
             key: self.key(),
             value: self.value.value.clone(),
             reason,
             origin: Some(self.value.origin.clone()),
-        }
+        })
     }
 }
 
@@ -347,7 +349,7 @@ fn translate_line(
             if translate::already_so(line.dialect, line.file, value.trim()) {
                 return Ok(Vec::new());
             }
-            return Err(CgroupError::NoMeaning { key: line.key(), host, origin });
+            return Err(Box::new(Fault::NoMeaning { key: line.key(), host, origin }));
         }
     };
     let place = |candidates: Candidates| {
@@ -367,12 +369,12 @@ fn no_controller(layout: &Layout, line: Line<'_>) -> CgroupError {
         Some(_) => own,
         None => counterpart(own, Version::V1),
     };
-    CgroupError::NoController {
+    Box::new(Fault::NoController {
         key: line.key(),
         controller: name.to_owned(),
         why: layout.why_missing(name),
         origin: Some(line.value.origin.clone()),
-    }
+    })
 }
 
 fn hierarchy_of(layout: &Layout, version: Version, controller: &str) -> Option<usize> {
@@ -444,11 +446,11 @@ fn device_line(line: Line<'_>) -> Result<DeviceLine, CgroupError> {
     let text = if line.dialect == Version::V1 && text.starts_with('a') { "a" } else { text };
     DeviceLine::parse(text, allow).map_err(|e| match e {
         DeviceLineError::Syntax => line.bad_value("must be `a` or `TYPE MAJOR:MINOR ACCESS`"),
-        DeviceLineError::NoDevice => CgroupError::NoDevice {
+        DeviceLineError::NoDevice => Box::new(Fault::NoDevice {
             key: line.key(),
             value: line.value.value.clone(),
             origin: Some(line.value.origin.clone()),
-        },
+        }),
     })
 }
 

@@ -81,30 +81,30 @@ fn names_that_conflict() {
             cfg.dir_container_inner = i.then(|| "i".into());
         })
     };
-    assert!(matches!(set(true, true, true, false), Err(CgroupError::Conflict { .. })));
-    assert!(matches!(set(false, true, true, false), Err(CgroupError::Conflict { .. })));
-    assert!(matches!(set(true, false, false, false), Err(CgroupError::Requires { .. })));
-    assert!(matches!(set(false, true, false, false), Err(CgroupError::Requires { .. })));
-    assert!(matches!(set(false, false, false, true), Err(CgroupError::Requires { .. })));
+    assert!(matches!(set(true, true, true, false).map_err(|e| *e), Err(Fault::Conflict { .. })));
+    assert!(matches!(set(false, true, true, false).map_err(|e| *e), Err(Fault::Conflict { .. })));
+    assert!(matches!(set(true, false, false, false).map_err(|e| *e), Err(Fault::Requires { .. })));
+    assert!(matches!(set(false, true, false, false).map_err(|e| *e), Err(Fault::Requires { .. })));
+    assert!(matches!(set(false, false, false, true).map_err(|e| *e), Err(Fault::Requires { .. })));
     let same = names(|c| {
         c.dir_monitor = Some("x".into());
         c.dir_container = Some("x/".into());
     });
-    assert!(matches!(same, Err(CgroupError::Conflict { .. })));
+    assert!(matches!(same.map_err(|e| *e), Err(Fault::Conflict { .. })));
 }
 
 #[test]
 fn names_that_leave_the_base() {
     for bad in ["/abs", "..", "a/../b", "/", "./."] {
         let got = names(|c| c.dir = Some(bad.into()));
-        assert!(matches!(got, Err(CgroupError::BadPath { .. })), "{bad}");
+        assert!(matches!(got.map_err(|e| *e), Err(Fault::BadPath { .. })), "{bad}");
     }
     let inner = names(|c| {
         c.dir_monitor = Some("m".into());
         c.dir_container = Some("c".into());
         c.dir_container_inner = Some("a/b".into());
     });
-    assert!(matches!(inner, Err(CgroupError::BadPath { .. })));
+    assert!(matches!(inner.map_err(|e| *e), Err(Fault::BadPath { .. })));
 }
 
 #[test]
@@ -182,32 +182,29 @@ fn the_native_key_wins_over_the_foreign_one() {
 #[test]
 fn what_has_no_meaning_is_an_error_with_its_line() {
     let error = planned(&unified(), &["2 pids.max=5", "1 memory.swappiness=0"]).unwrap_err();
-    assert!(matches!(error, CgroupError::NoMeaning { host: "v2", .. }));
+    assert!(matches!(*error, Fault::NoMeaning { host: "v2", .. }));
     assert_eq!(error.origin().unwrap().to_string(), "c1.conf:2");
     assert!(error.to_string().starts_with("lxc.cgroup.memory.swappiness: "));
     let error = planned(&hybrid(), &["2 memory.high=1M"]).unwrap_err();
-    assert!(matches!(error, CgroupError::NoMeaning { host: "v1", .. }));
+    assert!(matches!(*error, Fault::NoMeaning { host: "v1", .. }));
     assert!(planned(&hybrid(), &["2 memory.high=max"]).unwrap().settings.is_empty());
     let error = planned(&legacy(), &["2 cgroup.max.depth=3"]).unwrap_err();
-    assert!(matches!(error, CgroupError::NoMeaning { .. }));
+    assert!(matches!(*error, Fault::NoMeaning { .. }));
     let error = planned(&unified(), &["1 memory.limit_in_bytes=many"]).unwrap_err();
-    assert!(matches!(error, CgroupError::BadValue { .. }));
+    assert!(matches!(*error, Fault::BadValue { .. }));
     let error = planned(&unified(), &["2 ../memory.max=1"]).unwrap_err();
-    assert!(matches!(error, CgroupError::BadValue { .. }));
+    assert!(matches!(*error, Fault::BadValue { .. }));
 }
 
 #[test]
 fn a_missing_controller_is_an_error_with_its_line() {
     let error = planned(&unified(), &["2 rdma.max=x"]).unwrap_err();
-    assert!(
-        matches!(&error, CgroupError::NoController { why: Missing::Disabled, .. }),
-        "{error:?}"
-    );
+    assert!(matches!(*error, Fault::NoController { why: Missing::Disabled, .. }), "{error:?}");
     assert!(error.hint().unwrap().contains("cgroup_enable=rdma"));
     let error = planned(&hybrid(), &["1 net_cls.classid=1"]).unwrap_err();
-    assert!(matches!(&error, CgroupError::NoController { why: Missing::NotMounted, .. }));
+    assert!(matches!(*error, Fault::NoController { why: Missing::NotMounted, .. }));
     let error = planned(&hybrid(), &["1 tasks=1"]).unwrap_err();
-    assert!(matches!(&error, CgroupError::NoController { why: Missing::Unknown, .. }));
+    assert!(matches!(*error, Fault::NoController { why: Missing::Unknown, .. }));
     let fixture = hybrid();
     let layout = fixture.layout(Base::Init);
     let error = plan(&config(&["1 blkio.weight=10"]), "c1", &layout, None).unwrap_err();
@@ -257,11 +254,11 @@ fn device_lists_of_the_other_version() {
 fn bad_device_lines() {
     for host in [hybrid(), unified()] {
         let error = planned(&host, &["2 devices.allow=c 1 rw"]).unwrap_err();
-        assert!(matches!(error, CgroupError::BadValue { .. }));
+        assert!(matches!(*error, Fault::BadValue { .. }));
         let error = planned(&host, &["2 devices.allow=/dev/nonesuch"]).unwrap_err();
-        assert!(matches!(error, CgroupError::NoDevice { .. }));
+        assert!(matches!(*error, Fault::NoDevice { .. }));
         let error = planned(&host, &["2 devices.list=a"]).unwrap_err();
-        assert!(matches!(error, CgroupError::BadValue { .. }));
+        assert!(matches!(*error, Fault::BadValue { .. }));
     }
 }
 

@@ -12,7 +12,7 @@
 //! - leaving: a child cloned into [`CgroupTree::pivot_fd`] outlives the monitor and removes the
 //!   monitor's cgroup ([`CgroupTree::remove_monitor`]).
 
-use super::error::CgroupError;
+use super::error::{CgroupError, Fault};
 use super::freezer;
 use super::layout::Hierarchy;
 use super::place::{MODE, Place};
@@ -68,7 +68,7 @@ impl CgroupTree {
     /// Makes the monitor's and the payload's cgroup.
     ///
     /// # Errors
-    /// [`CgroupError::Create`], [`CgroupError::Exhausted`], [`CgroupError::Prepare`]; nothing is
+    /// [`Fault::Create`], [`Fault::Exhausted`], [`Fault::Prepare`]; nothing is
     /// left behind then.
     pub fn create(plan: &CgroupPlan) -> Result<Self, CgroupError> {
         let mut tree = Self::create_monitor(plan)?;
@@ -112,9 +112,8 @@ impl CgroupTree {
         self.payload = Some(made);
         self.devices_applied = false;
         for place in &self.places {
-            let prepare = |file: &str, source| CgroupError::Prepare {
-                path: place.path(&path).join(file),
-                source,
+            let prepare = |file: &str, source| {
+                Box::new(Fault::Prepare { path: place.path(&path).join(file), source })
             };
             if place.is_v2() {
                 continue;
@@ -141,7 +140,7 @@ impl CgroupTree {
             Some(place) => {
                 let opened = open_path_at(place.base(), &self.init_path);
                 let path = place.path(&self.init_path);
-                Some(opened.map_err(|source| CgroupError::Create { path, source })?)
+                Some(opened.map_err(|source| Box::new(Fault::Create { path, source }))?)
             }
         };
         Ok(())
@@ -154,7 +153,7 @@ impl CgroupTree {
                 self.undelegated.get_or_insert(failed);
             }
             mkdir_at(place.base(), &below, MODE)
-                .map_err(|source| CgroupError::Create { path: place.path(&below), source })?;
+                .map_err(|source| Box::new(Fault::Create { path: place.path(&below), source }))?;
         }
         self.init_path = below;
         Ok(())
@@ -168,7 +167,11 @@ impl CgroupTree {
                 0 => name.path.clone(),
                 n => format!("{}-{n}", name.path),
             };
-            let taken = |made: &Result<Made, CgroupError>| matches!(made, Err(CgroupError::Create { source, .. }) if source.is(EEXIST));
+            let taken = |made: &Result<Made, CgroupError>| {
+                made.as_ref().is_err_and(
+                    |e| matches!(&**e, Fault::Create { source, .. } if source.is(EEXIST)),
+                )
+            };
             let mut made = self.make_everywhere(&path);
             if taken(&made) && self.is_left_over(&path) {
                 made = self.make_everywhere(&path);
@@ -178,7 +181,7 @@ impl CgroupTree {
             }
         }
         let path = self.places.first().map(|p| p.path(&name.path)).unwrap_or_default();
-        Err(CgroupError::Exhausted { path })
+        Err(Box::new(Fault::Exhausted { path }))
     }
 
     /// Removes `path` everywhere if nobody is in it: what a monitor that was killed left behind.
@@ -207,7 +210,7 @@ impl CgroupTree {
         let path = made.path.as_str();
         let fail = |below: &str| {
             let path = place.path(below);
-            move |source| CgroupError::Create { path, source }
+            move |source| Box::new(Fault::Create { path, source })
         };
         match mkdir_at(place.base(), path, MODE) {
             Err(e) if e.is(ENOENT) => {}
@@ -286,7 +289,7 @@ impl CgroupTree {
         let path = self.monitor.as_ref().map_or("", |m| m.path.as_str());
         self.inside.set(true);
         self.places.iter().try_for_each(|place| match place.enter_self(path, placed) {
-            Err(CgroupError::Enter { source, .. }) if matches!(source.errno, ENOENT | ENODEV) => {
+            Err(e) if matches!(&*e, Fault::Enter { source, .. } if matches!(source.errno, ENOENT | ENODEV)) => {
                 place.make_all(path)?;
                 place.enter_self(path, placed)
             }
@@ -404,7 +407,7 @@ impl CgroupTree {
     }
 
     fn require_freezer(&self) -> Result<freezer::Freezer, CgroupError> {
-        self.freezer().ok_or(CgroupError::NoHierarchy { unwritable: None })
+        self.freezer().ok_or(Box::new(Fault::NoHierarchy { unwritable: None }))
     }
 
     /// Leaves everything in place when dropped.

@@ -7,7 +7,7 @@ use super::host::Host;
 use super::trial::Refusal;
 use super::{State, Verdict};
 use crate::cgroup::devices::DeviceList;
-use crate::cgroup::error::{CgroupError, Missing};
+use crate::cgroup::error::{Fault, Missing};
 use crate::cgroup::layout::{Base, Hierarchy, Layout, Version};
 use crate::sys::fd::OpenFlags;
 use crate::sys::process::{self, Fork, Pid};
@@ -21,18 +21,18 @@ type Result = std::result::Result<Verdict, Refusal>;
 /// Where containers of the caller would have their groups.
 fn layout(host: &Host) -> std::result::Result<Layout, Verdict> {
     let base = if host.euid == 0 { Base::Init } else { Base::Own };
-    Layout::probe(base, &[]).map_err(|error| match error {
-        CgroupError::NoHierarchy { unwritable: Some(dir) } if host.euid != 0 => {
+    Layout::probe(base, &[]).map_err(|error| match *error {
+        Fault::NoHierarchy { unwritable: Some(dir) } if host.euid != 0 => {
             let what = format!("{} is not this user's to write in", dir.display());
             Verdict::new(State::RootOnly, what).mend(
                 "systemd-run --user --scope -p Delegate=yes -- lxc-start …  (without systemd root \
                  gives the user a cgroup: mkdir, chown, and the shell's number into cgroup.procs)",
             )
         }
-        CgroupError::NoHierarchy { unwritable: Some(dir) } => {
+        Fault::NoHierarchy { unwritable: Some(dir) } => {
             Verdict::blocked(format!("{} is read-only", dir.display()), "")
         }
-        CgroupError::NoHierarchy { .. } => Verdict::blocked(
+        Fault::NoHierarchy { .. } => Verdict::blocked(
             "no cgroup file system is mounted",
             "mount -t cgroup2 cgroup2 /sys/fs/cgroup",
         ),

@@ -53,7 +53,7 @@ pub enum CheckpointError {
     Client(#[from] ClientError),
     /// The host's cgroups.
     #[error(transparent)]
-    Cgroup(#[from] Box<CgroupError>),
+    Cgroup(#[from] CgroupError),
     /// Its end, after a dump.
     #[error(transparent)]
     Power(#[from] PowerError),
@@ -135,7 +135,7 @@ pub fn dump(
     }
     let action = if how.pre { "pre-dump" } else { "dump" };
     let mut line = Line::new(&program, action, images, config)?;
-    let layout = Layout::probe(Base::Init, &[]).map_err(Box::new)?;
+    let layout = Layout::probe(Base::Init, &[])?;
     for hierarchy in &layout.hierarchies {
         let Some(path) = client.cgroup_path(hierarchy.query_name())? else { continue };
         line.cgroup(hierarchy, &path);

@@ -7,7 +7,7 @@ use super::interrupts::Interrupted;
 use super::lock::LockError;
 use crate::cgroup::devices::{DeviceLine, DeviceLineError};
 use crate::cgroup::item::{self, Item};
-use crate::cgroup::{Base, CgroupError, Hierarchy, Layout};
+use crate::cgroup::{Base, CgroupError, Fault, Hierarchy, Layout};
 use crate::config::ConfigError;
 use crate::control::client::{Client, ClientError};
 use crate::control::proto::DeviceRule;
@@ -36,7 +36,7 @@ pub enum LiveError {
     Client(#[from] ClientError),
     /// The cgroup.
     #[error(transparent)]
-    Cgroup(Box<CgroupError>),
+    Cgroup(#[from] CgroupError),
     /// Its init.
     #[error(transparent)]
     Hold(Box<AttachError>),
@@ -98,7 +98,7 @@ macro_rules! boxed {
 }
 
 boxed!(
-    CgroupError => Cgroup, AttachError => Hold, NetError => Net, ConfigError => Config,
+    AttachError => Hold, NetError => Net, ConfigError => Config,
     LimitError => Limit, LockError => Lock, StorageError => Storage,
     MountError => Mount
 );
@@ -201,11 +201,13 @@ impl Cgroups {
             "devices.deny" => false,
             _ => return Ok(item::write(&self.layout, &mut self.finder(), name, value)?),
         };
-        let bad = |reason| CgroupError::BadValue {
-            key: name.to_owned(),
-            value: value.to_owned(),
-            reason,
-            origin: None,
+        let bad = |reason| {
+            Box::new(Fault::BadValue {
+                key: name.to_owned(),
+                value: value.to_owned(),
+                reason,
+                origin: None,
+            })
         };
         // In v1 whatever follows `a` says nothing.
         let text = if value.trim_start().starts_with('a') { "a" } else { value };

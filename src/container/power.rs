@@ -25,7 +25,7 @@ pub enum PowerError {
     Client(#[from] ClientError),
     /// The cgroup.
     #[error(transparent)]
-    Cgroup(Box<CgroupError>),
+    Cgroup(#[from] CgroupError),
     /// Waiting for the monitor's word.
     #[error("waiting for the state of container {}", quoted(name))]
     Wait {
@@ -84,12 +84,6 @@ impl PowerError {
     /// True if the container is not running, or not any more.
     pub fn is_not_running(&self) -> bool {
         matches!(self, Self::Client(ClientError::NotRunning { .. }))
-    }
-}
-
-impl From<CgroupError> for PowerError {
-    fn from(error: CgroupError) -> Self {
-        Self::Cgroup(Box::new(error))
     }
 }
 

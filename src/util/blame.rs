@@ -72,6 +72,18 @@ pub trait Explain: std::error::Error {
     }
 }
 
+impl<T: Explain> Explain for Box<T> {
+    fn errno(&self) -> Option<i32> {
+        (**self).errno()
+    }
+    fn origin(&self) -> Option<&Origin> {
+        (**self).origin()
+    }
+    fn hint(&self) -> Option<String> {
+        (**self).hint()
+    }
+}
+
 /// `From` for errors of other modules, which are boxed: a result should not be as large as its rarest
 /// error. `boxed! { CopyError: Lock(LockError), Config(ConfigError) }`
 macro_rules! boxed {

@@ -34,7 +34,7 @@ pub enum AttachError {
     },
     /// The container's cgroups.
     #[error(transparent)]
-    Cgroup(Box<CgroupError>),
+    Cgroup(#[from] CgroupError),
     /// Its label.
     #[error(transparent)]
     Lsm(Box<LsmError>),
@@ -124,7 +124,6 @@ boxed! {
     Control(ClientError),
     Ns(NsError),
     IdMap(IdMapError),
-    Cgroup(CgroupError),
     Lsm(LsmError),
     Limits(LimitError),
     Seccomp(SeccompError),
