@@ -1,5 +1,6 @@
 //! Debian's dnsmasq as the DHCP and DNS service of the bridge, with the files where LXC has them.
 
+use super::error::Fault;
 use crate::hostnet::error::{HostNetError, system};
 use crate::hostnet::made::RUN;
 use crate::hostnet::program;
@@ -133,7 +134,7 @@ fn is_ours(pid: Pid) -> bool {
 /// Looks for what a start needs, before anything is made.
 pub(super) fn find() -> Result<String, HostNetError> {
     program::find("dnsmasq")
-        .ok_or(HostNetError::NoProgram { program: "dnsmasq", package: "dnsmasq-base" })
+        .ok_or(Box::new(Fault::NoProgram { program: "dnsmasq", package: "dnsmasq-base" }))
 }
 
 /// Starts it, or has it as the settings want it by now.

@@ -1,6 +1,7 @@
 //! What blocks the traffic of containers on the bridge, each with the command that mends it. The
 //! kernel itself is asked which way a container's packet would go, rather than guessed at.
 
+use super::error::Fault;
 use crate::hostnet::dnsmasq;
 use crate::hostnet::error::{HostNetError, kernel};
 use crate::hostnet::firewall;
@@ -50,7 +51,7 @@ impl Findings {
 /// Looks at everything that a container's packet meets on its way.
 pub fn examine(s: &Settings) -> Result<Vec<Finding>, HostNetError> {
     if cred::euid() != 0 {
-        return Err(HostNetError::NotRoot);
+        return Err(Box::new(Fault::NotRoot));
     }
     let mut host = Rtnl::open().map_err(kernel("opening rtnetlink"))?;
     let status = survey(s, &mut host)?;

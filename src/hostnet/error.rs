@@ -4,10 +4,14 @@ use crate::net::rtnl::RtnlError;
 use crate::sys::SysError;
 use crate::util::blame::{Explain, Origin};
 
-/// Why lxc-net cannot do what it is asked for.
+/// Why lxc-net cannot do what it is asked for, in one word: every result with it is handed up in
+/// registers.
+pub type HostNetError = Box<Fault>;
+
+/// What a [`HostNetError`] says.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the sentence of each variant says what it and its fields are")]
-pub enum HostNetError {
+pub enum Fault {
     #[error("{what}; lxc-net reads variables and runs no shell")]
     Line { what: String, origin: Origin },
     #[error("{name}: \"{value}\" {why}")]
@@ -42,15 +46,15 @@ pub enum HostNetError {
 
 /// For `map_err`.
 pub(super) fn system(step: &'static str) -> impl FnOnce(SysError) -> HostNetError {
-    move |cause| HostNetError::System { step, cause }
+    move |cause| Box::new(Fault::System { step, cause })
 }
 
 /// For `map_err`.
 pub(super) fn kernel(step: &'static str) -> impl FnOnce(RtnlError) -> HostNetError {
-    move |cause| HostNetError::Kernel { step, cause }
+    move |cause| Box::new(Fault::Kernel { step, cause })
 }
 
-impl Explain for HostNetError {
+impl Explain for Fault {
     fn errno(&self) -> Option<i32> {
         match self {
             Self::System { cause, .. } => Some(cause.errno),

@@ -5,6 +5,7 @@
 //! There is no table with accept rules: an accept in one table of nft does not overrule the drop
 //! of another, so such rules would only look as if they helped. `walls` finds who drops.
 
+use super::error::Fault;
 use crate::hostnet::error::HostNetError;
 use crate::hostnet::program;
 use crate::hostnet::settings::{Settings, Side};
@@ -26,8 +27,8 @@ pub(super) fn find(s: &Settings) -> Result<Firewall, HostNetError> {
     match program::find("nft").filter(|_| s.nft) {
         Some(nft) => Ok(Firewall::Nft(nft)),
         None if program::find("iptables").is_some() => Ok(Firewall::Iptables),
-        None if s.nft => Err(HostNetError::NoProgram { program: "nft", package: "nftables" }),
-        None => Err(HostNetError::NoProgram { program: "iptables", package: "iptables" }),
+        None if s.nft => Err(Box::new(Fault::NoProgram { program: "nft", package: "nftables" })),
+        None => Err(Box::new(Fault::NoProgram { program: "iptables", package: "iptables" })),
     }
 }
 
@@ -99,7 +100,7 @@ fn iptables(rule: &[String], verb: &str) -> Result<(), HostNetError> {
     let [program, table, chain, words @ ..] = rule else { return Ok(()) };
     let path = if program == "ip6tables" { "ip6tables" } else { "iptables" };
     let found = program::find(path);
-    let path = found.ok_or(HostNetError::NoProgram { program: path, package: "iptables" })?;
+    let path = found.ok_or(Box::new(Fault::NoProgram { program: path, package: "iptables" }))?;
     let mut argv = vec![path.as_str(), "-w", "-t", table, verb, chain];
     argv.extend(words.iter().map(String::as_str));
     program::run(&argv).map(drop)

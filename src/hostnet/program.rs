@@ -1,6 +1,7 @@
 //! The programs of the host that do a part of the work: found at fixed places, run without a
 //! shell and with nothing of the caller's environment.
 
+use super::error::Fault;
 use crate::hostnet::error::{HostNetError, system};
 use crate::sys::dirs;
 use crate::sys::process::Wait;
@@ -38,10 +39,10 @@ pub(super) fn run(argv: &[&str]) -> Result<String, HostNetError> {
     };
     let first = text.lines().map(str::trim).find(|line| !line.is_empty());
     let name = argv[0].rsplit('/').next().unwrap_or_default();
-    Err(HostNetError::Program {
+    Err(Box::new(Fault::Program {
         program: name.to_owned(),
         how,
         output: first.map(|line| format!(": {line}")).unwrap_or_default(),
         hint: None,
-    })
+    }))
 }

@@ -1,6 +1,7 @@
 //! What the variables mean: every value checked, every missing one worked out from those that are
 //! there. Pure; the one thing asked of the host is its machine-id, for a prefix of its own.
 
+use super::error::Fault;
 use crate::config::value::net::HWADDR;
 use crate::hostnet::error::HostNetError;
 use crate::hostnet::subnet::Subnet;
@@ -105,7 +106,7 @@ fn wrong(vars: &Variables, name: &'static str, why: impl Into<String>) -> HostNe
         Some(v) => (v.value.clone(), v.origin.clone()),
         None => (String::new(), default_origin()),
     };
-    HostNetError::Value { name, value, why: why.into(), origin }
+    Box::new(Fault::Value { name, value, why: why.into(), origin })
 }
 
 fn default_origin() -> Origin {

@@ -2,6 +2,7 @@
 //! that a second start only adds what is missing; every step is noted before it is done, so that
 //! a failure takes back what this start has made, and a stop all of it.
 
+use super::error::Fault;
 use crate::hostnet::dnsmasq;
 use crate::hostnet::error::{HostNetError, kernel, system};
 use crate::hostnet::firewall::{self, Firewall};
@@ -21,7 +22,7 @@ use std::path::Path;
 /// One start or stop at a time.
 fn locked() -> Result<OwnedFd, HostNetError> {
     if cred::euid() != 0 {
-        return Err(HostNetError::NotRoot);
+        return Err(Box::new(Fault::NotRoot));
     }
     let failed = || system("waiting for another lxc-net");
     let file = lock::open_lock_file(Path::new("/run"), Path::new("lxc"), "lxc-net.lock".as_ref())
@@ -47,7 +48,7 @@ pub fn start(s: &Settings) -> Result<Vec<String>, HostNetError> {
     let before = made.items().len();
     let mut notes = Vec::new();
     if let Some(item) = made.items().iter().find(|item| !belongs(item, s)) {
-        return Err(HostNetError::Changed { what: item.to_string() });
+        return Err(Box::new(Fault::Changed { what: item.to_string() }));
     }
     apply(s, &programs.0, &programs.1, &mut host, &mut made).inspect_err(|_| {
         for error in made.undo(before, &mut host, &mut notes) {
@@ -82,11 +83,11 @@ fn check(s: &Settings, host: &mut Rtnl) -> Result<(), HostNetError> {
             None => "a device of the host".to_owned(),
         };
         let origin = s.bridge.origin.clone();
-        return Err(HostNetError::NotABridge { name: name.clone(), kind, origin });
+        return Err(Box::new(Fault::NotABridge { name: name.clone(), kind, origin }));
     }
     if let Some(v6) = s.v6.as_ref().filter(|_| read_sysctl("net/ipv6/conf/all/forwarding").is_err())
     {
-        return Err(HostNetError::NoIpv6 { origin: v6.origin.clone() });
+        return Err(Box::new(Fault::NoIpv6 { origin: v6.origin.clone() }));
     }
     let addresses = host.addresses().map_err(kernel("looking for other networks"))?;
     for side in s.sides() {
@@ -109,12 +110,12 @@ fn check(s: &Settings, host: &mut Rtnl) -> Result<(), HostNetError> {
 }
 
 fn overlap(side: &Sourced<Side>, net: &Subnet, other: &Subnet, link: &str) -> HostNetError {
-    HostNetError::Overlap {
+    Box::new(Fault::Overlap {
         network: net.to_string(),
         other: format!("{other}, the network of \"{link}\""),
         variable: if net.first.is_ipv6() { "LXC_IPV6_ADDR" } else { "LXC_ADDR" },
         origin: side.origin.clone(),
-    }
+    })
 }
 
 fn apply(
@@ -146,19 +147,18 @@ fn apply(
 }
 
 /// Names who has the port, where dnsmasq only says that somebody has.
-fn taken(error: HostNetError, s: &Settings) -> HostNetError {
-    let address = s.v4.value.address;
-    match error {
-        HostNetError::Program { program, how, output, .. } if output.contains("in use") => {
-            let holder = [53, 67].into_iter().find_map(|port| ports::holder(port, address));
-            let (text, hint) = match &holder {
-                Some(holder) => (format!("; {}", holder.sentence()), Some(holder.mend(s))),
-                None => (String::new(), None),
-            };
-            HostNetError::Program { program, how, output: output + &text, hint }
+fn taken(mut error: HostNetError, s: &Settings) -> HostNetError {
+    match &mut *error {
+        Fault::Program { output, hint, .. } if output.contains("in use") => {
+            let holder = [53, 67].into_iter().find_map(|p| ports::holder(p, s.v4.value.address));
+            if let Some(holder) = &holder {
+                output.push_str(&format!("; {}", holder.sentence()));
+            }
+            *hint = holder.map(|holder| holder.mend(s));
         }
-        other => other,
+        _ => {}
     }
+    error
 }
 
 /// The bridge with its addresses, up.

@@ -3,6 +3,7 @@
 //! another file are understood; whatever would need a command to be run is an error that names
 //! file and line, never passed over. Pure but for the reading of files in [`Variables::load`].
 
+use super::error::Fault;
 use crate::hostnet::error::HostNetError;
 use crate::sys::{errno, fd};
 use crate::util::blame::{Origin, Sourced};
@@ -26,7 +27,7 @@ enum End {
 }
 
 /// A line of the file that a shell would have to run.
-type Fault = (u32, String);
+type Wrong = (u32, String);
 
 impl Variables {
     /// Reads the files that are there, in this order.
@@ -52,13 +53,14 @@ impl Variables {
         match fd::read_to_string(file) {
             Ok(text) => self.parse(&text, &Rc::from(Path::new(file)), depth),
             Err(e) if optional && e.is(errno::ENOENT) => Ok(()),
-            Err(cause) => Err(HostNetError::System { step: "reading the settings", cause }),
+            Err(cause) => Err(Box::new(Fault::System { step: "reading the settings", cause })),
         }
     }
 
     fn parse(&mut self, text: &str, file: &Rc<Path>, depth: u32) -> Result<(), HostNetError> {
-        let blamed =
-            |(line, what)| HostNetError::Line { what, origin: Origin { file: file.clone(), line } };
+        let blamed = |(line, what)| {
+            Box::new(Fault::Line { what, origin: Origin { file: file.clone(), line } })
+        };
         let mut lexer = Lexer { rest: text, line: 1 };
         let mut after_test = false;
         loop {
@@ -121,7 +123,7 @@ impl Lexer<'_> {
     }
 
     /// The words up to the end of a command, and what ended it; `None` at the end of the file.
-    fn command(&mut self, known: &Variables) -> Result<Option<(Vec<String>, End)>, Fault> {
+    fn command(&mut self, known: &Variables) -> Result<Option<(Vec<String>, End)>, Wrong> {
         let mut words = Vec::new();
         let mut word: Option<String> = None;
         let line = self.line;
@@ -167,7 +169,7 @@ impl Lexer<'_> {
         out: &mut String,
         known: &Variables,
         line: u32,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), Wrong> {
         loop {
             match self.next() {
                 None => return Err((line, "a quote is not closed".into())),
@@ -189,7 +191,7 @@ impl Lexer<'_> {
     }
 
     /// `NAME` or `{NAME}` after a dollar; unset is nothing, as in a shell.
-    fn expand(&mut self, out: &mut String, known: &Variables, line: u32) -> Result<(), Fault> {
+    fn expand(&mut self, out: &mut String, known: &Variables, line: u32) -> Result<(), Wrong> {
         let braces = self.peek() == Some('{');
         if braces {
             self.next();
