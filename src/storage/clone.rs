@@ -105,7 +105,9 @@ pub fn plan(source: &dyn Backend, dir: &Path, wish: &Wish) -> Result<Fresh, Stor
         _ => {
             let mut made = wish.made.clone();
             as_large_as(&mut made, source, wish);
-            Ok(Fresh { backend: fresh(store, dir, &made)?, method: Method::Tree })
+            let backend = fresh(store, dir, &made)?;
+            source.check()?;
+            Ok(Fresh { backend, method: Method::Tree })
         }
     }
 }

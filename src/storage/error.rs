@@ -34,7 +34,7 @@ pub enum StorageError {
         path: PathBuf,
     },
     /// A type that has none for a new container.
-    #[error("a new container cannot have a root file system of type {}", kind.name())]
+    #[error("a root file system of type {} is made by its own tools alone", kind.name())]
     NotNew {
         /// The type.
         kind: Kind,
@@ -176,16 +176,24 @@ impl Explain for StorageError {
                     format!("modprobe zfs (package zfs-dkms), or: zfs mount {}", path.display())
                 }
                 Kind::Rbd => "rbd map POOL/NAME (package ceph-common)".to_owned(),
-                Kind::Nbd => format!(
-                    "modprobe nbd; qemu-nbd -c /dev/nbd0 {} (package qemu-utils); \
-                     lxc.rootfs.path = nbd:/dev/nbd0",
-                    path.display()
-                ),
+                Kind::Nbd => {
+                    // LXC's IMAGE[:PARTITION].
+                    let text = path.display().to_string();
+                    let number = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
+                    let (image, part) = match text.rsplit_once(':') {
+                        Some((image, part)) if number(part) => (image, format!("p{part}")),
+                        _ => (text.as_str(), String::new()),
+                    };
+                    format!(
+                        "modprobe nbd; qemu-nbd -c /dev/nbd0 {image} (package qemu-utils); \
+                         lxc.rootfs.path = nbd:/dev/nbd0{part}"
+                    )
+                }
                 _ => format!("lvchange -ay {}", path.display()),
             }),
             Self::Foreign { .. } => Some("lxc.rootfs.managed = 0 leaves it alone".to_owned()),
             Self::NotNew { .. } => {
-                Some("the types for it are dir, btrfs, zfs, lvm, loop".to_owned())
+                Some("those for a new one are dir, btrfs, zfs, lvm, loop".to_owned())
             }
             Self::NoProgram { package, .. } => Some(format!("the package {package} has it")),
             Self::NoSnapshot { .. } => Some("leave -s out to copy it".to_owned()),

@@ -84,7 +84,10 @@ fn whatever_fails_nothing_is_left() {
         (&["-t", "../../bin/true"], "not found"),
         (&["-t", "none", "-f", "/no/such/file"], "/no/such/file"),
         (&["-t", "none", "-B", "cloud"], "\"cloud\" is not a valid backing storage type"),
-        (&["-t", "none", "-B", "nbd"], "cannot have a root file system of type nbd"),
+        (
+            &["-t", "none", "-B", "nbd"],
+            "a root file system of type nbd is made by its own tools alone",
+        ),
         (&["-t", "none", "--dir", "relative"], "--dir should use absolute path"),
         (&["-t", "none", "--fssize", "1G"], "--fssize is only valid with"),
     ] {

@@ -303,12 +303,31 @@ fn what_cannot_be_mounted_is_told_before_anything_is_made() {
     for (path, words) in [
         ("zfs:tank/none", &["ZFS", "zfs mount tank/none"][..]),
         ("nbd:/var/disk.qcow2", &["block device", "qemu-nbd -c /dev/nbd0 /var/disk.qcow2"]),
+        ("nbd:/disk.img:2", &["qemu-nbd -c /dev/nbd0 /disk.img (", "= nbd:/dev/nbd0p2"]),
         ("rbd:/dev/rbd/lxc/c", &["block device", "rbd map", "ceph-common"]),
         ("lvm:/dev/lxc/none", &["block device", "lvchange -ay"]),
         ("aufs:/x", &["unknown storage type"]),
     ] {
         let said = with(path);
         assert!(words.iter().all(|word| said.contains(word)), "{path}: {said}");
+        let copies: [(&str, &[&str]); 3] = [
+            ("copy", &["-n", &name, "-N", "x", "-B", "dir"]),
+            ("copy", &["-n", &name, "-N", "x", "-R"]),
+            ("push", &["-n", &name, "/bin/sh", "/x"]),
+        ];
+        let alone = path.starts_with("nbd:") || path.starts_with("rbd:");
+        for (program, args) in copies.iter().filter(|_| alone) {
+            let said = tool(&machine, program, args).fails(1);
+            assert!(words.iter().all(|word| said.contains(word)), "{program} {path}: {said}");
+        }
+        for args in [&["-n", name.as_str()][..], &["-n", &name, "-N", "x"]].iter().filter(|_| alone)
+        {
+            let program = if args.len() == 2 { "snapshot" } else { "copy" };
+            let said = tool(&machine, program, args).fails(1);
+            assert!(said.contains("made by its own tools") && said.contains("hint: "), "{said}");
+        }
+        let there: Vec<_> = fs::read_dir(machine.lxcpath()).unwrap().flatten().collect();
+        assert_eq!(there.len(), 1, "{there:?}");
     }
     fs::write(machine.config(&name), base).unwrap();
     let missing = |kind: &str, package: &str| {

@@ -76,6 +76,7 @@ fn in_place(request: &Request<'_>) -> Result<Option<Made>, CopyError> {
     if backend.as_ref().is_some_and(|backend| backend.kind().is_volume()) {
         return Ok(None);
     }
+    backend.as_ref().map_or(Ok(()), |backend| backend.check())?;
     let root = backend.as_ref().map(|backend| moved_root(backend.root_source(), source, target));
     let location = match (&backend, &root) {
         (Some(backend), Some(root)) => Some(location(backend.as_ref(), root)),
