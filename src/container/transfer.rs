@@ -12,7 +12,7 @@ use super::interrupts::{Interrupted, Interrupts};
 use super::live::LiveError;
 use super::lock::Lock;
 use crate::config::{Config, IdKind, NsKind};
-use crate::idmap::{HostId, IdMap, NsId};
+use crate::idmap::{HostId, IdMap, Mapped, NsId};
 use crate::mount::{self, RootSource};
 use crate::ns::{self, NsSet, Target};
 use crate::runtime::attach::{AttachError, hold};
@@ -30,6 +30,8 @@ use std::path::{Path, PathBuf};
 
 /// The word for standard input or output.
 const DASH: &str = "-";
+/// How the kernel shows an id that a namespace has not.
+const UNMAPPED: u32 = 65534;
 /// Bytes that are read at once from a stream.
 const CHUNK: usize = 256 << 10;
 
@@ -78,6 +80,7 @@ pub fn push(
         made.map(drop)
     };
     let owner = |uid: u32, gid: u32| {
+        let (uid, gid) = inside.known(uid, gid);
         let (uid, gid) = (options.uid.unwrap_or(uid), options.gid.unwrap_or(gid));
         inside.to_host(uid, gid)
     };
@@ -116,21 +119,26 @@ pub fn pull(
     progress: Progress<'_>,
     write: &mut dyn FnMut(&[u8]) -> Result<(), SysError>,
 ) -> Result<Copied, LiveError> {
-    // The host's own ids for what is made here, unless the container's are asked for.
-    let (uid, gid) = (cred::euid(), cred::egid());
     let inside = Inside::open(container)?;
     inside.leave().map_err(|e| failed("taking the ids of", Path::new("root"), e))?;
     let target = Path::new(target);
-    let owner = |of_uid: u32, of_gid: u32| match options.archive {
-        true => inside.to_inside(of_uid, of_gid),
-        false => Some((uid, gid)),
+    // The caller's own ids for what is made here. Root can have the container's.
+    let owner = |of_uid: u32, of_gid: u32| match (options.archive, &inside.caller) {
+        (true, None) => inside.to_inside(of_uid, of_gid),
+        _ => Some(inside.before),
     };
     // A program that runs as somebody else must not come out of a container unasked.
     let modes = if options.archive { 0o7777 } else { 0o777 };
     let rules = Rules { owner: &owner, modes, mode: None, special: options.archive };
     let mut work = Work::new(options, rules, progress)?;
     let open = |path: &Path| fd::open(path, OpenFlags::RDONLY | OpenFlags::DIRECTORY, 0);
-    let make = |path: &Path| dirs::make_all(path, 0o755);
+    let make = |path: &Path| {
+        let (uid, gid) = inside.before;
+        cred::set_fs_ids(uid, gid)?;
+        let made = dirs::make_all(path, 0o755);
+        // Root of the container's ids again, which reads what is the container's.
+        inside.caller.as_ref().map_or(Ok(()), |_| cred::set_fs_ids(0, 0)).and(made)
+    };
     let place = match target == Path::new(DASH) {
         true => None,
         false => Some(Place::find(target, sources.len(), options, &open, &make)?),
@@ -293,17 +301,29 @@ impl Place {
 struct Inside {
     root: Root,
     map: Option<IdMap>,
+    /// The caller's ids, as this process has them now.
     before: (u32, u32),
+    /// The caller's ids on the host, of an ordinary user.
+    caller: Option<(u32, u32)>,
     /// Of a container that is stopped and has to stay so.
     _lock: Option<Lock>,
 }
 
 impl Inside {
     fn open(container: &Container) -> Result<Self, LiveError> {
-        if cred::euid() != 0 {
-            let why = "its files can be reached by root only";
-            return Err(unfit(Path::new(container.name()), why));
-        }
+        let name = Path::new(container.name());
+        let taking = |e| failed("taking the ids of", name, e);
+        let caller = (cred::euid(), cred::egid());
+        let mapped = match cred::euid() {
+            0 => None,
+            _ => {
+                let map =
+                    IdMap::from_config(&container.load()?.config).map_err(AttachError::from)?;
+                let why = "has no lxc.idmap: its files can be reached by root only";
+                let map = map.ok_or_else(|| unfit(name, why))?;
+                Some(Mapped::with_caller(&map).map_err(AttachError::from)?)
+            }
+        };
         let state = || info::state(&container.client());
         let lock = match state()? {
             State::Stopped => {
@@ -314,22 +334,41 @@ impl Inside {
             }
             _ => None,
         };
-        let (root, map) = match &lock {
-            Some(_) => stopped(container)?,
-            None => running(container)?,
+        // The user reaches the root of a process below a namespace of the user's, but not from
+        // another such namespace.
+        let live = if lock.is_none() { Some(running(container)?) } else { None };
+        mapped.as_ref().map_or(Ok(()), Mapped::enter).map_err(taking)?;
+        let (root, map) = live.map_or_else(|| stopped(container), Ok)?;
+        let (before, map, caller) = match mapped {
+            None => (caller, map, None),
+            // In the namespace ids are the container's.
+            Some(mapped) => (mapped.caller, None, Some(caller)),
         };
-        let before = (cred::euid(), cred::egid());
-        let inside = Self { root, map, before, _lock: lock };
+        let inside = Self { root, map, before, caller, _lock: lock };
         if let Some((uid, gid)) = inside.to_host(0, 0) {
-            let what = "taking the ids of";
-            cred::set_fs_ids(uid, gid).map_err(|e| failed(what, Path::new(container.name()), e))?;
+            cred::set_fs_ids(uid, gid).map_err(taking)?;
         }
         Ok(inside)
     }
 
-    /// What is made from here on is the host's.
+    /// What is made from here on is the host's. An ordinary user's is given away one by one.
     fn leave(&self) -> Result<(), SysError> {
-        cred::set_fs_ids(self.before.0, self.before.1)
+        match self.caller {
+            None => cred::set_fs_ids(self.before.0, self.before.1),
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// The ids of a file of the host. In the namespace of an ordinary user the caller's have another
+    /// number, and those of others none: what they have is the container's root's inside.
+    fn known(&self, uid: u32, gid: u32) -> (u32, u32) {
+        let Some(caller) = self.caller else { return (uid, gid) };
+        let known = |id, mine, host| match id {
+            id if id == mine => host,
+            UNMAPPED => 0,
+            id => id,
+        };
+        (known(uid, self.before.0, caller.0), known(gid, self.before.1, caller.1))
     }
 
     /// The host's ids of a user and a group of the container.
@@ -363,7 +402,9 @@ fn stopped(container: &Container) -> Result<(Root, Option<IdMap>), LiveError> {
     let config = container.load()?.config;
     let backend = storage::open(&config)?;
     let no_root = || unfit(&container.config_file(), "names no lxc.rootfs.path: it has no files");
-    let source = backend.ok_or_else(no_root)?.root_source();
+    let backend = backend.ok_or_else(no_root)?;
+    backend.check()?;
+    let source = backend.root_source();
     let at = PathBuf::from(source.to_string());
     let opening = |e| failed("opening", &at, e);
     let root = match &source {

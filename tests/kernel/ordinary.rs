@@ -3,6 +3,7 @@
 
 use crate::machine::{BINARY, Machine, Outcome};
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 const UID: u32 = 54321;
@@ -119,6 +120,53 @@ fn a_user_makes_runs_and_destroys_containers() {
         user.lxc("destroy", &format!("-n {name}")).ok();
         assert!(!user.containers().join(&name).exists(), "{template}");
     }
+}
+
+/// Files go in and out of a user's own container, running or not, and are whose they should be.
+#[test]
+fn a_user_pushes_and_pulls() {
+    let m = Machine::new();
+    let user = User::new(&m);
+    let name = m.name("files");
+    user.lxc("create", &format!("-n {name} -t busybox")).ok();
+    let root = user.containers().join(&name).join("rootfs");
+    let home = user.home.display();
+    m.sh(&format!(
+        "cd {home} && mkdir -m 700 tree && echo text >tree/private && chmod 600 tree/private && \
+         ln tree/private tree/same && chown -R {UID}:{UID} tree"
+    ))
+    .ok();
+    let ids = |path: &std::path::Path| {
+        let meta = fs::symlink_metadata(path).unwrap();
+        (meta.uid(), meta.gid(), meta.mode() & 0o7777)
+    };
+    for running in [false, true] {
+        if running {
+            user.lxc("start", &format!("-n {name}")).ok();
+        }
+        let inside = format!("/tmp/r{running}");
+        let at = |path: &str| root.join(&inside[1..]).join(path);
+        user.lxc("push", &format!("-n {name} -p -r {home}/tree {inside}/")).ok();
+        user.lxc("push", &format!("-n {name} --uid 7 --gid 8 --mode 640 /bin/sh {inside}/sh")).ok();
+        user.lxc("push", &format!("-n {name} /bin/sh {inside}/theirs")).ok();
+        assert_eq!(ids(&at("")), (200_000, 200_000, 0o755));
+        assert_eq!(ids(&at("tree/private")), (200_000 + UID, 200_000 + UID, 0o600));
+        assert_eq!(ids(&at("sh")), (200_007, 200_008, 0o640));
+        assert_eq!(ids(&at("theirs")), (200_000, 200_000, 0o755));
+        assert_eq!(user.lxc("pull", &format!("-n {name} {inside}/tree/private -")).ok(), "text\n");
+        user.lxc("pull", &format!("-n {name} -p -r {inside}/tree {home}/out{running}/")).ok();
+        let out = user.home.join(format!("out{running}"));
+        assert_eq!(ids(&out), (UID, UID, 0o755));
+        assert_eq!(ids(&out.join("tree/private")), (UID, UID, 0o600));
+        assert_eq!(fs::metadata(out.join("tree/same")).unwrap().nlink(), 2);
+        // Not where the user may not write, nor what the user may not read.
+        user.lxc("pull", &format!("-n {name} {inside}/sh /etc/lxcbox-test")).fails(1);
+        m.sh(&format!("echo s >{home}/secret && chmod 600 {home}/secret")).ok();
+        user.lxc("push", &format!("-n {name} {home}/secret {inside}/secret")).fails(1);
+        assert!(!at("secret").exists());
+    }
+    user.lxc("stop", &format!("-n {name} -k")).ok();
+    user.lxc("destroy", &format!("-n {name}")).ok();
 }
 
 #[test]
