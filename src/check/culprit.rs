@@ -3,7 +3,7 @@
 
 use super::host::Host;
 use super::{State, Verdict};
-use crate::sys::{SysError, dirs, errno, procfs};
+use crate::sys::{SysError, errno, procfs};
 
 /// A limit of namespaces below this was lowered by somebody.
 const FEW: u64 = 100;
@@ -63,20 +63,16 @@ pub(super) fn keep(setting: &str) -> String {
     format!("echo {setting} >>/etc/sysctl.d/60-lxc.conf && sysctl -p /etc/sysctl.d/60-lxc.conf")
 }
 
-/// Which limit an ENOSPC comes from: those of namespaces that somebody has lowered.
+/// Which limit an ENOSPC comes from: that of namespaces which somebody has lowered.
 pub(super) fn of_limit(host: &Host, text: &str) -> Verdict {
-    let names = dirs::names(&host.path("proc/sys/user")).unwrap_or_default();
-    let low = |name: &String| {
-        let limit = host.number(&format!("proc/sys/user/{name}"));
-        name.ends_with("_namespaces") && limit.is_some_and(|limit| limit < FEW)
-    };
-    let names = names.into_iter().filter_map(|name| name.into_string().ok());
-    let mut low: Vec<String> = names.filter(low).collect();
-    low.sort();
-    let mends: Vec<String> = low.iter().map(|name| keep(&format!("user.{name}=15000"))).collect();
-    let by = if low.is_empty() { "a limit of the kernel" } else { "a low limit" };
-    let names: Vec<String> = low.iter().map(|name| format!(" user.{name}")).collect();
-    Verdict::blocked(format!("{by}{}: {text}", names.join(",")), mends.join(" && "))
+    for kind in ["mnt", "uts", "ipc", "pid", "net", "cgroup", "time"] {
+        let name = format!("max_{kind}_namespaces");
+        if host.number(&format!("proc/sys/user/{name}")).is_some_and(|limit| limit < FEW) {
+            let by = format!("a low limit user.{name}: {text}");
+            return Verdict::blocked(by, keep(&format!("user.{name}=15000")));
+        }
+    }
+    Verdict::blocked(format!("a limit of the kernel: {text}"), "")
 }
 
 /// What keeps root from doing what root may.

@@ -145,40 +145,43 @@ pub(super) fn usernet(host: &Host) -> Verdict {
     let text = file.to_str().and_then(|name| host.read(name.trim_start_matches('/')));
     let text = text.unwrap_or_default();
     let groups = passwd::parse_groups(&host.read("etc/group").unwrap_or_default());
-    let member = |g: &Group| g.gid == user.gid || g.members.contains(&user.name);
     let session = cred::groups().unwrap_or_default();
     // The helper goes by what the processes of the session have.
-    let has = |g: &Group| match host.is_real() {
-        true => g.gid == host.egid || session.contains(&g.gid),
-        false => member(g),
+    let has = |g: &Group| g.gid == host.egid || session.contains(&g.gid);
+    let member = |g: &&Group| {
+        g.gid == user.gid || g.members.contains(&user.name) || host.is_real() && has(g)
     };
-    let named = |counts: &dyn Fn(&Group) -> bool| Named {
+    let named = Named {
         user: user.name.clone(),
-        groups: groups.iter().filter(|g| counts(g)).map(|g| g.name.clone()).collect(),
+        groups: groups.iter().filter(member).map(|g| g.name.clone()).collect(),
     };
-    let is_useful =
-        |line: &policy::Line<'_>| line.kind == "veth" && line.count > 0 && line.bridge != NO_BRIDGE;
-    let own: Vec<_> = policy::lines(&text, &named(&has)).filter(is_useful).collect();
-    let exists = |bridge: &str| dirs::exists(&host.path("sys/class/net").join(bridge));
-    if let Some(line) = own.iter().find(|line| exists(line.bridge)) {
-        let policy::Line { owner, bridge, count, .. } = line;
-        return Verdict::works(format!("{count} devices on {bridge} for {owner}"));
-    }
-    if let Some(policy::Line { bridge, .. }) = own.first() {
-        let mend = match *bridge == usual {
-            true => "lxc-net start".to_owned(),
-            false => format!("ip link add {bridge} type bridge && ip link set {bridge} up"),
-        };
-        return Verdict::blocked(format!("{shown} names {bridge}, which is not there"), mend);
-    }
-    if let Some(line) = policy::lines(&text, &named(&member)).find(is_useful) {
-        let group = line.owner.trim_start_matches('@');
-        let by = format!("this session, which is not in group {group} yet: {shown} names it");
-        return Verdict::blocked(by, format!("newgrp {group}"));
-    }
+    let counts = |owner: &str| {
+        let Some(name) = owner.strip_prefix('@').filter(|_| host.is_real()) else { return true };
+        groups.iter().any(|g| g.name == name && has(g))
+    };
     let name = &user.name;
-    Verdict::absent(format!("{shown} has no line for {name}"))
-        .mend(format!("echo '{name} veth {usual} 10' >>{shown}"))
+    let mut found = Verdict::absent(format!("{shown} has no line for {name}"))
+        .mend(format!("echo '{name} veth {usual} 10' >>{shown}"));
+    for policy::Line { owner, kind, bridge, count } in policy::lines(&text, &named) {
+        if kind != "veth" || count == 0 || bridge == NO_BRIDGE {
+            continue;
+        }
+        let exists = dirs::exists(&host.path("sys/class/net").join(bridge));
+        if !counts(owner) {
+            let group = owner.trim_start_matches('@');
+            let by = format!("this session, which is not in group {group} yet: {shown} names it");
+            found = Verdict::blocked(by, format!("newgrp {group}"));
+        } else if exists {
+            return Verdict::works(format!("{count} devices on {bridge} for {owner}"));
+        } else {
+            let mend = match bridge == usual {
+                true => "lxc-net start".to_owned(),
+                false => format!("ip link add {bridge} type bridge && ip link set {bridge} up"),
+            };
+            found = Verdict::blocked(format!("{shown} names {bridge}, which is not there"), mend);
+        }
+    }
+    found
 }
 
 /// The root of a container with an id map is somebody else to the host: every directory on the way
