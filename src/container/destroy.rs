@@ -230,11 +230,20 @@ pub fn destroy_ended(container: &Container) -> Result<(), DestroyError> {
     remove_locked(container, Options::default(), &mut Destroyed::default(), Heed::Nothing)
 }
 
+/// Removes one of the two containers that a renaming has by copying; the caller holds the signals.
+pub(super) fn destroy_copy(container: &Container) -> Result<Destroyed, DestroyError> {
+    let mut done = Destroyed::default();
+    remove_locked(container, Options::default(), &mut done, Heed::Caller)?;
+    Ok(done)
+}
+
 /// Whom a removal obeys.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Heed {
     /// The signals that end a tool.
     Signals,
+    /// The caller, who has them.
+    Caller,
     /// Nobody: the monitor has its own.
     Nothing,
 }
@@ -247,7 +256,7 @@ fn remove_locked(
 ) -> Result<(), DestroyError> {
     let lock = Lock::acquire(container, Wait::Yes)?;
     // A start that was faster; from now on it waits.
-    if heed == Heed::Signals && info::state(&container.client())? != State::Stopped {
+    if heed != Heed::Nothing && info::state(&container.client())? != State::Stopped {
         return Err(DestroyError::Running);
     }
     let result = match dirs::exists(&container.dir()) || container.has_config() {
@@ -302,7 +311,7 @@ fn remove(
 ) -> Result<(), DestroyError> {
     let interrupts = match heed {
         Heed::Signals => Some(Interrupts::hold().map_err(DestroyError::Signals)?),
-        Heed::Nothing => None,
+        Heed::Caller | Heed::Nothing => None,
     };
     let mut rootfs = None;
     let config = match container.load() {

@@ -208,7 +208,7 @@ fn replace(container: &Container, stage: &Container) -> Result<(), CopyError> {
     interrupts.check()?;
     let (done, late) = interrupts.finish(|| exchange(container, stage));
     done?;
-    late.map_or(Ok(()), |signal| Err(CopyError::Late(signal)))
+    late.map_or(Ok(()), |signal| Err(CopyError::Late(signal, "the snapshot is back")))
 }
 
 /// The part of it that is finished once it has begun.

@@ -374,6 +374,23 @@ fn a_container_stopped_while_it_is_renamed_has_one_name() {
         assert_eq!(there(&machine), [names[0].as_str()], "{when}: {done:?}");
         assert_eq!(listing(&machine, &names[0]), before, "{when}: {done:?}");
     });
+    // To another file system, where it is copied and then removed.
+    let far = machine.dir.join("far");
+    fs::create_dir(&far).unwrap();
+    let far = far.to_str().unwrap();
+    machine.sh(&format!("mount -t tmpfs far {far}")).ok();
+    let away = [&args(0, 1)[..], &["-p", far]].concat();
+    stopped_at_every_change(&machine, "copy", &away, |when, done| {
+        let now = machine.sh(&format!("ls -A {far}")).ok();
+        let moved = now.trim() == names[1];
+        assert!(moved || now.is_empty(), "{when}: {now} {done:?}");
+        assert_eq!(there(&machine).is_empty(), moved, "{when}: {now} {done:?}");
+        if moved {
+            machine.sh(&format!("rm -r {far}/*")).ok();
+            small(&machine, "a");
+        }
+    });
+    machine.sh(&format!("umount {far}")).ok();
 }
 
 #[test]

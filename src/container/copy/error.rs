@@ -75,9 +75,9 @@ pub enum CopyError {
     /// We were told to stop.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
-    /// The same, when the old files were half replaced.
-    #[error("{0} too late: the snapshot is back")]
-    Late(Interrupted),
+    /// The same, when it could only be finished.
+    #[error("{0} too late: {1}")]
+    Late(Interrupted, &'static str),
     /// The lock.
     #[error(transparent)]
     Lock(Box<LockError>),
@@ -119,7 +119,7 @@ impl CopyError {
     /// The signal that ended it, if one did.
     pub fn interrupted(&self) -> Option<i32> {
         match self {
-            Self::Interrupted(Interrupted(signal)) | Self::Late(Interrupted(signal)) => {
+            Self::Interrupted(Interrupted(signal)) | Self::Late(Interrupted(signal), _) => {
                 Some(*signal)
             }
             Self::Destroy(e) => e.interrupted(),

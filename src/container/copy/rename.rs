@@ -6,7 +6,7 @@ use super::text::{Change, rewrite};
 use super::{CopyError, Keep, Made, Request, check_source, copy, moved};
 use crate::config::HookKind;
 use crate::config::document::Loaded;
-use crate::container::destroy::{self, Options};
+use crate::container::destroy;
 use crate::container::interrupts::Interrupts;
 use crate::container::lock::Lock;
 use crate::container::{Container, depends};
@@ -59,9 +59,15 @@ pub fn rename(request: &mut Request<'_>) -> Result<Made, CopyError> {
         }
         Ok(None) => {
             drop(old_lock);
+            let interrupts = Interrupts::hold().map_err(CopyError::Signals)?;
             let mut made = copy(request)?;
-            made.notes.extend(destroy::destroy(source, Options::default())?.notes);
-            Ok(made)
+            if let Err(signal) = interrupts.check() {
+                destroy::destroy_copy(target)?;
+                return Err(signal.into());
+            }
+            let (removed, late) = interrupts.finish(|| destroy::destroy_copy(source));
+            made.notes.extend(removed?.notes);
+            late.map_or(Ok(made), |signal| Err(CopyError::Late(signal, "the container is renamed")))
         }
         Err(e) => Err(e),
     }
