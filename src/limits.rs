@@ -307,6 +307,44 @@ fn resource(name: &str, limit: Limit, origin: &Origin) -> Result<ResourceLimit, 
     Ok(ResourceLimit { name: name.into(), number, limit, origin: origin.clone() })
 }
 
+/// The limit that a process has now, as `lxc.prlimit.NAME` is written.
+///
+/// # Errors
+/// There is no such limit; the process is gone.
+pub fn current_rlimit(pid: Pid, name: &str) -> Result<String, LimitError> {
+    let wanted = resource(name, Limit { soft: None, hard: None }, &asked())?;
+    let has = prctl::prlimit(pid, wanted.number, None).map_err(|source| LimitError::Property {
+        key: "lxc.prlimit",
+        source,
+        origin: None,
+    })?;
+    let (soft, hard) = (amount(has.soft), amount(has.hard));
+    Ok(if soft == hard { soft } else { format!("{soft}:{hard}") })
+}
+
+/// The path below /proc/sys of `lxc.sysctl.NAME`, and which namespace it belongs to (none: the host).
+///
+/// # Errors
+/// It is no path of plain components.
+pub fn sysctl_path(name: &str) -> Result<(String, Option<NsKind>), LimitError> {
+    let path = relative(name, &format!("lxc.sysctl.{name}"), "/proc/sys", &asked())?;
+    let kind = namespace_of(&path);
+    Ok((path, kind))
+}
+
+/// The path below /proc/PID of `lxc.proc.NAME`.
+///
+/// # Errors
+/// It is no path of plain components.
+pub fn proc_path(name: &str) -> Result<String, LimitError> {
+    relative(name, &format!("lxc.proc.{name}"), "/proc/PID", &asked())
+}
+
+/// No line of a file is to blame.
+fn asked() -> Origin {
+    Origin::label("the command line")
+}
+
 fn amount(limit: u64) -> String {
     if limit == u64::MAX { "unlimited".into() } else { limit.to_string() }
 }

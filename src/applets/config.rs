@@ -5,7 +5,7 @@ use super::Applet;
 use crate::config::keys;
 use crate::config::path::{SYSTEM_KEYS, SystemRow};
 use crate::container::Container;
-use crate::container::settings::{self, Verb};
+use crate::container::settings::{self, Reboot, Verb};
 use crate::ui::args::{get, get_text};
 use crate::ui::command::ArgMatches;
 use crate::ui::{Context, Failure, out};
@@ -56,7 +56,12 @@ fn container(ctx: &Context, matches: &ArgMatches, verb: &str) -> Result<ExitCode
     if verb != Verb::Unset && values.iter().any(String::is_empty) {
         return Err(usage("an empty value is none: unset KEY"));
     }
-    settings::change(&container, verb, key, values, live)?;
+    if settings::change(&container, verb, key, values, live)? == Reboot::Forgets {
+        ctx.warn(
+            "its monitor is LXC's or an older one: a reboot from inside goes back to the value of \
+             the start",
+        );
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -2,7 +2,7 @@
 
 use super::Applet;
 use crate::container::info::{self, State};
-use crate::container::logs::{self, Source};
+use crate::container::logs::{self, Source, Sources};
 use crate::sys::{SysError, fd};
 use crate::ui::args::get_text;
 use crate::ui::command::ArgMatches;
@@ -30,15 +30,19 @@ fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     }
     let [follow, console, log] = ["follow", "console", "log"].map(|id| matches.get_flag(id));
-    let (of_console, of_log) = logs::sources(&container)?;
+    let Sources { console: of_console, log: of_log, unknown } = logs::sources(&container)?;
     let both = console == log;
     let of_console = of_console.filter(|_| both || console);
     let of_log = of_log.filter(|_| both || log);
     let mut all: Vec<(&str, Source)> = Vec::new();
     all.extend(of_console.map(|source| ("console", source)));
     all.extend(of_log.map(|source| ("log", source)));
-    if all.is_empty() {
-        return Err(nothing(ctx, console, log));
+    match (all.is_empty(), unknown) {
+        (true, Some(why)) => return Err(why.into()),
+        (true, None) => return Err(nothing(ctx, console, log)),
+        // What the files have can be read all the same.
+        (false, Some(why)) => ctx.warn_error(&why),
+        (false, None) => {}
     }
     if follow {
         all.truncate(1);

@@ -3,7 +3,7 @@
 use super::devices::{DeviceLine, DeviceList};
 use super::error::{CgroupError, Fault};
 use super::place::Place;
-use super::plan::{DevicePlan, DeviceSetting, Setting};
+use super::plan::{CgroupPlan, DevicePlan, DeviceSetting, Setting};
 use super::tree::CgroupTree;
 use super::v1::{self, join};
 use super::v2;
@@ -43,6 +43,15 @@ impl CgroupTree {
         }
         let (value, path) = (setting.written.as_str().into(), place.path(limit).into());
         Err(Box::new(Fault::Setting { key: key.into(), value, path, source, origin }))
+    }
+
+    /// Takes the settings of a new plan for the same container, for the next payload. A program for
+    /// devices has them already, and what else was allowed since.
+    pub fn replan(&mut self, plan: CgroupPlan) {
+        self.plan.settings = plan.settings;
+        if !matches!(self.plan.devices, DevicePlan::Program { .. }) {
+            self.plan.devices = plan.devices;
+        }
     }
 
     /// Restricts devices: v1 lines, or the program on the unified hierarchy. To be called when

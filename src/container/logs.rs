@@ -1,13 +1,14 @@
 //! What a container has said: its console, from the log file or the monitor's buffer, and its own
-//! log, printed or followed. Files are looked at twice a second while they are followed; a rotated
-//! or truncated one is read on from its beginning.
+//! log, printed or followed. A followed file that is rotated, truncated or made anew is read on from its
+//! beginning; what follows a monitor's buffer is told by the monitor what comes.
 
-use super::Container;
 use super::live::LiveError;
+use super::{Container, info};
 use crate::control::client::{Client, ClientError};
 use crate::control::proto::ConsoleLog;
 use crate::logging::LOGPATH;
 use crate::sys::fd::{self, OpenFlags};
+use crate::sys::inotify::Changes;
 use crate::sys::{SysError, dirs, errno, event, path as syspath};
 use std::fs::File;
 use std::os::fd::AsFd;
@@ -15,7 +16,8 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Between two looks at what is followed.
+/// Between two looks at what is followed where nobody tells of changes: a monitor of LXC, or a user
+/// who has no more instances of inotify.
 const PAUSE: Duration = Duration::from_millis(500);
 const CHUNK: usize = 64 << 10;
 
@@ -31,17 +33,32 @@ pub enum Source {
 /// Takes what is read.
 pub type Sink<'a> = &'a mut dyn FnMut(&[u8]) -> Result<(), SysError>;
 
+/// What there is of a container.
+pub struct Sources {
+    /// Where its console is recorded.
+    pub console: Option<Source>,
+    /// Where its log is.
+    pub log: Option<Source>,
+    /// Why its monitor, which knows more than the configuration, could not be asked.
+    pub unknown: Option<ClientError>,
+}
+
 /// Where the console of the container is recorded, and where its log is.
 ///
 /// # Errors
 /// Its configuration cannot be read.
-pub fn sources(container: &Container) -> Result<(Option<Source>, Option<Source>), LiveError> {
+pub fn sources(container: &Container) -> Result<Sources, LiveError> {
     let client = container.client();
     let config = container.load()?.config;
+    let unknown = info::state(&client).err();
     // What the running container was started with counts, if there is one.
-    let asked = |key: &str| client.config_item(key).ok().flatten().filter(|text| !text.is_empty());
+    let answer = |key: &str| client.config_item(key).ok().flatten();
+    let asked = |key: &str| match unknown {
+        None => answer(key).filter(|text| !text.is_empty()),
+        Some(_) => None,
+    };
     let file = |key: &str, own: Option<PathBuf>| asked(key).map(PathBuf::from).or(own);
-    let runs = asked("lxc.rootfs.path").is_some() || client.init_pid().is_ok();
+    let runs = asked("lxc.rootfs.path").is_some() || unknown.is_none() && client.init_pid().is_ok();
     let console = match file("lxc.console.logfile", config.console.logfile) {
         Some(path) => Some(Source::File(path)),
         None => {
@@ -53,7 +70,7 @@ pub fn sources(container: &Container) -> Result<(Option<Source>, Option<Source>)
     let usual = [Path::new(LOGPATH).join(&name), container.dir().join(&name)];
     let log = file("lxc.log.file", config.log.file);
     let log = log.or_else(|| usual.into_iter().find(|path| dirs::exists(path)));
-    Ok((console, log.map(Source::File)))
+    Ok(Sources { console, log: log.map(Source::File), unknown })
 }
 
 /// Prints the last `lines` (all without), and what comes then with `follow`: until a signal ends
@@ -103,6 +120,9 @@ fn show_file(
     let mut old = path.as_os_str().to_owned();
     old.push(".1");
     let mut file = open(path)?;
+    let changes = if follow { Changes::new().ok() } else { None };
+    let watch = |file: &File| watch(changes.as_ref(), path, file);
+    let mut told = watch(&file);
     let (mut at, found) = begin(&file, left)?;
     if let (Ok(rotated), true) = (open(Path::new(&old)), at == 0) {
         left = left.map(|lines| lines.saturating_sub(found));
@@ -113,19 +133,39 @@ fn show_file(
         if !follow {
             return Ok(());
         }
-        event::sleep(PAUSE);
+        match &changes {
+            Some(changes) if told => changes.wait()?,
+            _ => event::sleep(PAUSE),
+        }
         let facts = syspath::facts(file.as_fd())?;
         if facts.size < at {
             at = 0;
         }
         // It was renamed, and another has its name: the rest of the old one first.
-        if let Ok(new) = open(path) {
-            if fd::identity(new.as_fd())? != (facts.dev, facts.ino) {
+        match open(path) {
+            Ok(new) if fd::identity(new.as_fd())? != (facts.dev, facts.ino) => {
                 copy(&file, at, sink)?;
+                told = watch(&new);
                 (file, at) = (new, 0);
             }
+            // Its directory has gone, and with it whoever could write another.
+            Err(_) if path.parent().is_some_and(|dir| !dirs::exists(dir)) => {
+                copy(&file, at, sink)?;
+                return Ok(());
+            }
+            _ => {}
         }
     }
+}
+
+/// Watches a file, and the directories in which another may get its name; false if not all could be.
+fn watch(changes: Option<&Changes>, path: &Path, file: &File) -> bool {
+    let Some(changes) = changes else { return false };
+    // Where the name is a link, also those of what it leads to.
+    let real = std::fs::canonicalize(path).unwrap_or_default();
+    let parents = [path, &real].into_iter().filter_map(Path::parent);
+    let all = parents.map(|dir| changes.of_directory(dir)).chain([changes.of_file(file.as_fd())]);
+    all.fold(true, |told, done| told & done.inspect_err(|e| log::debug!("{e}")).is_ok())
 }
 
 /// Where the last `lines` begin, and how many there are.
@@ -180,10 +220,19 @@ fn show_buffer(
     let what = ConsoleLog { clear: false, read: true, read_max: 0, keep: true };
     let mut before: Vec<u8> = Vec::new();
     let mut first = true;
+    let mut told = follow;
     loop {
-        let now = match client.console_log(what) {
-            Ok(bytes) => bytes,
-            Err(ClientError::Failed { errno: errno::ENODATA, .. }) => Vec::new(),
+        let asked = match told.then(|| client.follow_console()) {
+            Some(Ok(Some((bytes, stream)))) => Ok((bytes, Some(stream))),
+            Some(Err(e)) => Err(e),
+            Some(Ok(None)) | None => {
+                told = false;
+                client.console_log(what).map(|bytes| (bytes, None))
+            }
+        };
+        let (now, stream) = match asked {
+            Ok(answer) => answer,
+            Err(ClientError::Failed { errno: errno::ENODATA, .. }) => (Vec::new(), None),
             Err(ClientError::NotRunning { .. } | ClientError::NoReply { .. }) if !first => {
                 return Ok(());
             }
@@ -200,7 +249,17 @@ fn show_buffer(
         }
         first = false;
         before = now;
-        event::sleep(PAUSE);
+        let Some(stream) = stream else {
+            event::sleep(PAUSE);
+            continue;
+        };
+        // Its end is that of the monitor, or we were too slow and ask again for what there is.
+        let kept = before.len().max(CHUNK);
+        while let Some(new) = fd::read_some(stream.as_fd(), CHUNK).ok().filter(|n| !n.is_empty()) {
+            writing(&new)?;
+            before.extend_from_slice(&new);
+            before.drain(..before.len().saturating_sub(kept));
+        }
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! The key table says for each key what a running container does with a new value
 //! ([`Live`]). A change is parsed first, applied then, and saved last: what the kernel refuses is
-//! not in the file.
+//! not in the file. The monitor is told at the end, so that a reboot from inside keeps it. What holds
+//! at the moment is asked of the kernel, not of the monitor.
 
 use super::Container;
 use super::live::{Cgroups, LiveError, running};
@@ -10,8 +11,8 @@ use super::lock::Lock;
 use crate::config::document::{self, Loaded};
 use crate::config::keys::{self, Live, LiveKey, Options};
 use crate::config::{Config, NetConfig, NsKind};
-use crate::control::client::Client;
-use crate::limits::{self, LimitPlan};
+use crate::control::client::{Client, ClientError};
+use crate::limits::{self, LimitError};
 use crate::net::{self, Place, Property};
 use crate::ns::{self, NsSet, Target};
 use crate::runtime::attach::{AttachError, hold};
@@ -19,7 +20,7 @@ use crate::sys::fd::{self, OpenFlags};
 use crate::sys::lock::Wait as LockWait;
 use crate::sys::process::{self, Fork, Pid, Wait};
 use crate::sys::procfs::ProcFs;
-use crate::sys::{SysError, dirs, errno, ns as sys_ns};
+use crate::sys::{SysError, dirs, errno, ns as sys_ns, unix};
 use crate::util::blame::{Explain as _, Origin, Sourced};
 use std::net::IpAddr;
 use std::os::fd::AsFd;
@@ -36,6 +37,15 @@ pub enum Verb {
     Unset,
 }
 
+/// What a reboot from inside does to a value that the running container has been given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reboot {
+    /// It stays.
+    Keeps,
+    /// It goes back to that of the start: the monitor is LXC's, or an older one of ours.
+    Forgets,
+}
+
 /// Changes a key in the container's file and, with `live`, in the container that runs.
 ///
 /// # Errors
@@ -47,7 +57,7 @@ pub fn change(
     key: &str,
     values: &[String],
     live: bool,
-) -> Result<(), LiveError> {
+) -> Result<Reboot, LiveError> {
     let _lock = Lock::acquire(container, LockWait::Yes)?;
     let mut loaded = container.load()?;
     let before = loaded.config.clone();
@@ -68,27 +78,53 @@ pub fn change(
     if live {
         apply(container, &found, verb, &before, &after, values)?;
     }
-    Ok(loaded.save(&file)?)
+    loaded.save(&file)?;
+    if !live || found.live == Live::Read {
+        return Ok(Reboot::Keeps);
+    }
+    let values = keys::get(&after, &found.key).unwrap_or_default();
+    match container.client().set_config_item(&found.key, &values) {
+        Ok(false) => Ok(Reboot::Forgets),
+        // It has ended meanwhile, and the next start reads the file.
+        Ok(true) | Err(ClientError::NotRunning { .. }) => Ok(Reboot::Keeps),
+        Err(e) => Err(e.into()),
+    }
 }
 
-/// The value that the running container has.
+/// The value that holds in the running container now, whoever set it: asked of the kernel for what
+/// can change while it runs, of its file for what is read there when it is needed, and else of
+/// the monitor, which knows what it was started with.
 ///
 /// # Errors
-/// It does not run; no such key.
+/// It does not run; no such key; the kernel has no such setting.
 pub fn current(container: &Container, key: &str) -> Result<Option<String>, LiveError> {
     let client = running(container)?;
     let found = keys::live(&Config::default(), key)?;
-    let proc = |path: &str| {
-        let text = ProcFs::open().and_then(|proc| proc.read(path));
-        text.map(Some).map_err(|e| failed("reading", path, e))
-    };
-    Ok(match found.live {
-        Live::Cgroup if !found.name.is_empty() => Some(Cgroups::open(container)?.get(&found.name)?),
-        Live::Proc if !found.name.is_empty() => {
-            proc(&format!("{}/{}", client.init_pid()?, found.name.replace('.', "/")))?
+    let read = |source| failed("reading", &found.key, source);
+    let family = matches!(found.live, Live::Cgroup | Live::Prlimit | Live::Sysctl | Live::Proc);
+    if family && found.name.is_empty() {
+        let why = "has many values while the container runs: name one of them";
+        return Err(LiveError::Unfit { path: found.key.into(), why });
+    }
+    Ok(Some(match found.live {
+        Live::Restart => return Ok(client.config_item(&found.key)?),
+        Live::Read => container.load()?.get(&found.key)?,
+        Live::Cgroup => Cgroups::open(container)?.get(&found.name)?,
+        Live::Prlimit => limits::current_rlimit(hold(&client)?.pid(), &found.name)?,
+        Live::Proc => {
+            let path = limits::proc_path(&found.name)?;
+            let proc = ProcFs::open().map_err(read)?;
+            proc.read(&format!("{}/{path}", hold(&client)?.pid())).map_err(read)?
         }
-        _ => client.config_item(&found.key)?,
-    })
+        Live::Sysctl | Live::HostName => {
+            let host_name = found.live == Live::HostName;
+            let name = if host_name { "kernel.hostname" } else { &found.name };
+            let (path, kind) = limits::sysctl_path(name)?;
+            let path = format!("sys/{path}");
+            within(&hold(&client)?, kind, |proc| proc.read(&path)).map_err(read)?
+        }
+        Live::Net => of_interface(&client, &found)?,
+    }))
 }
 
 fn apply(
@@ -155,29 +191,50 @@ fn apply(
         _ => {
             let of = |kind: &NsKind| limits::plan(&wanted, &[*kind]).is_ok();
             let kind = kinds.into_iter().find(of).unwrap_or(NsKind::Net);
-            sysctl(&plan, &target, kind).map_err(|e| failed("setting", &found.key, e))
+            let write = |proc: &ProcFs| {
+                let done = plan.apply_sysctls(proc).map(|()| String::new());
+                let number = |e: LimitError| e.errno().unwrap_or(errno::EINVAL);
+                done.map_err(|e| SysError::new("write", "in the container", number(e)))
+            };
+            within(&target, Some(kind), write).map_err(|e| failed("setting", &found.key, e))?;
+            Ok(())
         }
     }
 }
 
-/// Writes the settings from within a namespace, in a process of its own.
-fn sysctl(plan: &LimitPlan, target: &Target, kind: NsKind) -> Result<(), SysError> {
-    let namespace = fd::open_at(target.dir(), ns::link(kind), OpenFlags::RDONLY, 0)?;
-    let work = || -> Result<(), i32> {
-        #[allow(clippy::cast_possible_truncation, reason = "CLONE_NEW* flags fit")]
-        sys_ns::setns(namespace.as_fd(), ns::flag(kind) as i32).map_err(|e| e.errno)?;
-        let proc = ProcFs::open().map_err(|e| e.errno)?;
-        plan.apply_sysctls(&proc).map_err(|e| e.errno().unwrap_or(errno::EINVAL))
+/// Does `work` with the host's /proc from within a namespace, in a process of its own: what is below
+/// /proc/sys is the namespace's of whoever opens it. The container's own mounts are never looked at.
+fn within(
+    target: &Target,
+    kind: Option<NsKind>,
+    work: impl FnOnce(&ProcFs) -> Result<String, SysError>,
+) -> Result<String, SysError> {
+    let open = |kind| fd::open_at(target.dir(), ns::link(kind), OpenFlags::RDONLY, 0);
+    let namespace = kind.map(open).transpose()?;
+    let (ours, theirs) = unix::pair(unix::Kind::Stream)?;
+    let all = || -> Result<(), SysError> {
+        if let (Some(kind), Some(namespace)) = (kind, &namespace) {
+            #[allow(clippy::cast_possible_truncation, reason = "CLONE_NEW* flags fit")]
+            sys_ns::setns(namespace.as_fd(), ns::flag(kind) as i32)?;
+        }
+        fd::write_all(theirs.as_fd(), work(&ProcFs::open()?)?.as_bytes())
     };
-    match process::fork()? {
-        Fork::Child => process::exit_now(work().err().unwrap_or(0)),
-        Fork::Parent(pid) => match process::wait(pid)? {
-            Wait::Exited(0) => Ok(()),
-            Wait::Exited(number) => Err(SysError::new("write", "in the container", number)),
-            _ => Err(SysError::new("write", "in the container", errno::EINTR)),
-        },
+    let pid = match process::fork()? {
+        Fork::Child => process::exit_now(all().err().map_or(0, |e| e.errno)),
+        Fork::Parent(pid) => pid,
+    };
+    drop(theirs);
+    let text = fd::read_fd(ours.as_fd(), MAX_SETTING);
+    let failed = |number| Err(SysError::new("open or write", "in the container", number));
+    match process::wait(pid)? {
+        Wait::Exited(0) => Ok(String::from_utf8_lossy(&text?).into_owned()),
+        Wait::Exited(number) => failed(number),
+        _ => failed(errno::EINTR),
     }
 }
+
+/// Most bytes of a setting of the kernel.
+const MAX_SETTING: usize = 1 << 20;
 
 /// The processes of init's pid namespace.
 fn processes(target: &Target) -> Vec<Pid> {
@@ -191,6 +248,39 @@ fn processes(target: &Target) -> Vec<Pid> {
     pids.filter(same).collect()
 }
 
+/// What an interface has at the moment.
+fn of_interface(client: &Client, found: &LiveKey) -> Result<String, LiveError> {
+    let n = found.net.unwrap_or_default();
+    let (pair, name) = ends(client, n)?;
+    let target = hold(client)?;
+    let netns = target.open_namespace(NsKind::Net).map_err(AttachError::from)?;
+    let (link, addresses) = net::inspect(netns.as_fd(), pair.as_deref(), &name)?;
+    let property = found.key.rsplit_once(&format!("lxc.net.{n}.")).map_or("", |(_, tail)| tail);
+    Ok(match property {
+        "mtu" => link.mtu.to_string(),
+        "hwaddr" => link.mac.map(net::error::mac_text).unwrap_or_default(),
+        "flags" => if link.is_up() { "up" } else { "" }.to_owned(),
+        _ => {
+            let v6 = property.starts_with("ipv6");
+            let own = addresses.iter().filter(|a| a.address.is_ipv6() == v6);
+            let lines: Vec<String> = own.map(|a| format!("{}/{}", a.address, a.prefix)).collect();
+            lines.join("\n")
+        }
+    })
+}
+
+/// The host's end of network N's pair, if it is one, and the name that the other had at the start.
+fn ends(client: &Client, n: u32) -> Result<(Option<String>, String), LiveError> {
+    let asked = |key: &str| client.config_item(&format!("lxc.net.{n}.{key}"));
+    if asked("type")?.is_none() {
+        let why = "the container was started without that network";
+        return Err(LiveError::Unfit { path: format!("lxc.net.{n}").into(), why });
+    }
+    let pair = asked("veth.pair")?.filter(|name| !name.is_empty());
+    let name = asked("name")?.filter(|name| !name.is_empty());
+    Ok((pair, name.unwrap_or_else(|| format!("eth{n}"))))
+}
+
 /// A property of network N.
 fn interface(
     client: &Client,
@@ -200,11 +290,11 @@ fn interface(
 ) -> Result<(), LiveError> {
     let n = found.net.unwrap_or_default();
     let asked = |key: &str| client.config_item(&format!("lxc.net.{n}.{key}"));
-    let missing = |why| LiveError::Unfit { path: found.key.clone().into(), why };
-    if asked("type")?.is_none() {
-        return Err(missing("the container was started without that network"));
-    }
-    let unset = || missing("has nothing to go back to while the container runs: set a value");
+    let (pair, name) = ends(client, n)?;
+    let unset = || {
+        let why = "has nothing to go back to while the container runs: set a value";
+        LiveError::Unfit { path: found.key.clone().into(), why }
+    };
     let new = after.net.get(&n).ok_or_else(unset)?;
     let (gone, there);
     let tail = found.key.rsplit_once(&format!("lxc.net.{n}.")).map_or("", |(_, tail)| tail);
@@ -227,8 +317,6 @@ fn interface(
             Property::Addresses(&gone, &there)
         }
     };
-    let pair = asked("veth.pair")?.filter(|name| !name.is_empty());
-    let name = asked("name")?.filter(|name| !name.is_empty()).unwrap_or_else(|| format!("eth{n}"));
     let target = hold(client)?;
     let netns = target.open_namespace(NsKind::Net).map_err(AttachError::from)?;
     Ok(net::reconfigure(netns.as_fd(), pair.as_deref(), &name, &property)?)

@@ -192,6 +192,18 @@ impl Client {
         }
     }
 
+    /// Has a reboot from inside keep new values of a key; `false` if the monitor cannot (LXC's, and
+    /// older ones of ours).
+    pub fn set_config_item(&self, key: &str, values: &str) -> Result<bool> {
+        let item = format!("{key}\n{values}");
+        match self.call(&Request::Text(Opcode::SetConfigItem, item)) {
+            Ok(_) => Ok(true),
+            Err(ClientError::NoReply { .. }) => Ok(false),
+            Err(ClientError::Failed { errno: errno::ENOSYS, .. }) => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+
     /// The cgroup of the container in the hierarchy of `controller` (`None`: the first one),
     /// relative to the hierarchy's root; `None` if it has none there.
     pub fn cgroup_path(&self, controller: Option<&str>) -> Result<Option<String>> {
@@ -373,6 +385,17 @@ impl Client {
     /// The console's ring buffer; ENODATA when it is empty, EFAULT when there is none.
     pub fn console_log(&self, what: ConsoleLog) -> Result<Vec<u8>> {
         self.call(&Request::ConsoleLog(what)).map(|answer| answer.data)
+    }
+
+    /// What the console's ring buffer has, and a socket that gives what comes until the end of the
+    /// monitor, or until it has to wait; `None` if the monitor cannot (LXC's, and older ones of ours).
+    pub fn follow_console(&self) -> Result<Option<(Vec<u8>, OwnedFd)>> {
+        match self.call(&Request::Plain(Opcode::FollowConsole)) {
+            Ok(mut answer) => Ok(answer.fds.pop().map(|stream| (answer.data, stream))),
+            Err(ClientError::NoReply { .. }) if self.state().is_ok() => Ok(None),
+            Err(ClientError::Failed { errno: errno::ENOSYS, .. }) => Ok(None),
+            Err(e) => Err(e),
+        }
     }
 
     /// The root of the container's devpts, if the monitor has it.

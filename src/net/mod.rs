@@ -47,6 +47,7 @@ use crate::sys::random;
 use crate::sys::spawn::ScriptContext;
 use error::Blame;
 use plan::{Device, Hop, Nic};
+use reply::{Address, Link};
 use rtnl::{Change, Rtnl, RtnlError, Target};
 use script::Which;
 use std::net::IpAddr;
@@ -96,17 +97,9 @@ pub fn reconfigure(
 ) -> Result<(), NetError> {
     let step = "changing the interface";
     let kernel = |cause: RtnlError| whole(Fault::Kernel { step, cause });
-    let Sides { mut host, mut inside, .. } = Sides::open(netns).map_err(kernel)?;
-    let outer = match pair {
-        Some(pair) => host.link(Target::Name(pair)).map_err(kernel)?,
-        None => None,
-    };
-    let target = match outer.as_ref().and_then(|link| link.parent) {
-        Some(index) => Target::Index(index, name),
-        None => Target::Name(name),
-    };
-    let link = inside.link(target).map_err(kernel)?;
-    let link = link.ok_or_else(|| whole(Fault::Vanished { name: name.to_owned() }))?;
+    let mut sides = Sides::open(netns).map_err(kernel)?;
+    let (outer, link) = both_ends(&mut sides, pair, name)?;
+    let Sides { mut host, mut inside, .. } = sides;
     let mut change = Change::default();
     match property {
         Property::Mac(mac) => change.mac = Some(*mac),
@@ -132,6 +125,47 @@ pub fn reconfigure(
         }
     }
     inside.set_link(Target::Index(link.index, &link.name), &change).map_err(kernel)
+}
+
+/// The host's end of a running container's interface and the one inside, which may have another
+/// name by now than it was started with.
+fn both_ends(
+    sides: &mut Sides,
+    pair: Option<&str>,
+    name: &str,
+) -> Result<(Option<Link>, Link), NetError> {
+    let step = "looking for the interface";
+    let kernel = |cause: RtnlError| whole(Fault::Kernel { step, cause });
+    let outer = match pair {
+        Some(pair) => sides.host.link(Target::Name(pair)).map_err(kernel)?,
+        None => None,
+    };
+    let target = match outer.as_ref().and_then(|link| link.parent) {
+        Some(index) => Target::Index(index, name),
+        None => Target::Name(name),
+    };
+    let link = sides.inside.link(target).map_err(kernel)?;
+    Ok((outer, link.ok_or_else(|| whole(Fault::Vanished { name: name.to_owned() }))?))
+}
+
+/// What a running container's interface is like at the moment, and its addresses but for IPv6's
+/// link-local ones, which the kernel makes; names as for [`reconfigure`].
+///
+/// # Errors
+/// It is not there any more; the kernel's.
+pub fn inspect(
+    netns: BorrowedFd<'_>,
+    pair: Option<&str>,
+    name: &str,
+) -> Result<(Link, Vec<Address>), NetError> {
+    const SCOPE_LINK: u8 = 253;
+    let step = "asking for the interface";
+    let kernel = |cause: RtnlError| whole(Fault::Kernel { step, cause });
+    let mut sides = Sides::open(netns).map_err(kernel)?;
+    let (_, link) = both_ends(&mut sides, pair, name)?;
+    let mut all = sides.inside.addresses().map_err(kernel)?;
+    all.retain(|a| a.link == link.index && !(a.address.is_ipv6() && a.scope == SCOPE_LINK));
+    Ok((link, all))
 }
 
 /// One interface that was made.

@@ -85,7 +85,7 @@ impl Monitor {
     /// The loop itself cannot go on; the caller then ends the container.
     pub fn run(
         &mut self,
-        plan: &StartPlan,
+        plan: &mut StartPlan,
         live: &mut Live,
         ends: ConsoleEnds,
         cgroups: &mut CgroupTree,
@@ -119,7 +119,8 @@ impl Monitor {
                 self.take_signals(live);
             }
             let notifier = &mut self.notifier;
-            let mut view = View { plan, live: &mut *live, cgroups: &mut *cgroups, notifier };
+            let mut view =
+                View { plan: &mut *plan, live: &mut *live, cgroups: &mut *cgroups, notifier };
             if let Err(e) = self.server.serve(&mut view, &mut Hands(&mut self.terminals)) {
                 log::error!("command socket: {e}");
             }
@@ -202,11 +203,15 @@ impl Terminals for Hands<'_> {
     fn console_log(&mut self, what: ConsoleLog) -> Result<Vec<u8>, i32> {
         self.0.console_log(what.read, what.clear, what.read_max, what.keep)
     }
+
+    fn follow_console(&mut self) -> Result<(Vec<u8>, OwnedFd), i32> {
+        self.0.follow_console()
+    }
 }
 
 /// The container as the server asks for it.
 struct View<'a> {
-    plan: &'a StartPlan,
+    plan: &'a mut StartPlan,
     live: &'a mut Live,
     cgroups: &'a mut CgroupTree,
     notifier: &'a mut Option<Notifier>,
@@ -262,6 +267,18 @@ impl Container for View<'_> {
         // An empty value is an error in LXC's protocol, too; its lxc-info counts on it.
         let value = self.host_device(key).or_else(|| keys::get(&self.plan.config, key).ok());
         value.filter(|value| !value.is_empty())
+    }
+
+    fn set_config_item(&mut self, item: &str) -> Result<(), i32> {
+        let (key, values) = item.split_once('\n').unwrap_or((item, ""));
+        let cgroup = self.plan.take(key, values.lines()).map_err(|failure| {
+            log::error!("{key}: {failure}");
+            errno::EINVAL
+        })?;
+        self.cgroups.replan(cgroup);
+        // A plan takes more of the stack than the loop.
+        let _ = memory::give_back_stack();
+        Ok(())
     }
 
     fn cgroup_path(&self, controller: Option<&str>, which: Which) -> Option<String> {

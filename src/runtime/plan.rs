@@ -6,7 +6,8 @@
 
 use super::command;
 use super::sync::{During, Failure, Step};
-use crate::config::{Config, HookKind, IdKind, NsKind, Origin};
+use crate::config::document::Loaded;
+use crate::config::{Config, HookKind, IdKind, NsKind, Origin, keys};
 use crate::net::rtnl::Rtnl;
 use crate::sys::cred;
 use crate::sys::path::Root;
@@ -164,6 +165,36 @@ impl StartPlan {
             notes,
         });
         Ok(plan)
+    }
+
+    /// Takes new values of a key that the running container has been given, for the boot that
+    /// follows a reboot from inside; the plan of its cgroups is handed back.
+    ///
+    /// # Errors
+    /// The key needs a restart, or a value is none. Nothing is changed then.
+    pub fn take<'v>(
+        &mut self,
+        key: &str,
+        values: impl Iterator<Item = &'v str>,
+    ) -> Result<cgroup::CgroupPlan, Failure> {
+        let changed = keys::live(&self.config, key).during(Step::Plan)?;
+        if matches!(changed.live, keys::Live::Restart | keys::Live::Read) {
+            return Err(Failure::text(Step::Plan, "needs a restart"));
+        }
+        let origin = Origin::label("a change while it ran");
+        let mut loaded = Loaded::default();
+        loaded.config = self.config.clone();
+        loaded.clear(key).during(Step::Plan)?;
+        for value in values {
+            loaded.set_from(key, value, &origin, &keys::Options::default()).during(Step::Plan)?;
+        }
+        let config = loaded.config;
+        let own: Vec<NsKind> = self.ns.create.iter().collect();
+        let limits = limits::plan(&config, &own).during(Step::Plan)?;
+        let net = net::plan(&config, &self.request.name).during(Step::Plan)?;
+        let cgroup = plan_cgroups(&config, &self.request)?;
+        (self.config, self.limits, self.net) = (config, limits, net);
+        Ok(cgroup)
     }
 
     /// True if the child must not build its root before the network is complete: its hooks may

@@ -82,7 +82,7 @@ pub fn start(what: Supervise, server: Server, mode: Mode) -> Result<Option<Ended
 const AFTER_KILL: Duration = Duration::from_secs(2);
 
 fn supervise(
-    what: Supervise,
+    mut what: Supervise,
     mut server: Server,
     mut cgroups: CgroupTree,
     report: Option<End>,
@@ -97,10 +97,10 @@ fn supervise(
     let done = prepared.and_then(|((pidfile, proc, reserve), monitor)| {
         let mut session = Session {
             reserve,
-            plan: &what.plan,
+            hooks: hook_context(&what.plan),
+            plan: &mut what.plan,
             proc,
             cgroups,
-            hooks: hook_context(&what.plan),
             monitor,
             report: report.as_ref(),
             daemon: report.is_some(),
@@ -113,7 +113,7 @@ fn supervise(
     });
     match done {
         Ok((how, session)) => {
-            if what.plan.config.ephemeral {
+            if session.plan.config.ephemeral {
                 if let Err(e) = (what.destroy)() {
                     log::error!("destroying the ephemeral container: {e}");
                 }
@@ -181,7 +181,7 @@ fn hook_context(plan: &StartPlan) -> HookContext {
 
 /// One container over all its boots.
 struct Session<'a> {
-    plan: &'a StartPlan,
+    plan: &'a mut StartPlan,
     proc: ProcFs,
     cgroups: CgroupTree,
     hooks: HookContext,

@@ -15,6 +15,7 @@ pub mod event;
 pub mod fd;
 pub mod heap;
 mod image;
+pub mod inotify;
 pub mod lock;
 pub mod loopdev;
 pub mod memory;

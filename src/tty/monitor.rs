@@ -6,7 +6,7 @@
 
 use super::TtyError;
 use super::pipe::{Got, Pipe};
-use super::record::Record;
+use super::record::{Followers, Record};
 use crate::sys::event::{Epoll, Event, Ready};
 use crate::sys::term::{self, Pty, RawMode, WinSize};
 use crate::sys::{SysError, errno, stdstream};
@@ -28,6 +28,8 @@ pub struct Terminals {
     epoll: Epoll,
     console: Option<Console>,
     ttys: Vec<Tty>,
+    /// Between two boots: who follows the console.
+    followers: Followers,
 }
 
 struct Tty {
@@ -68,7 +70,7 @@ impl Terminals {
     /// None yet.
     pub fn new() -> Result<Self, TtyError> {
         let epoll = Epoll::new().map_err(|source| TtyError::Loop { source })?;
-        Ok(Self { epoll, console: None, ttys: Vec::new() })
+        Ok(Self { epoll, console: None, ttys: Vec::new(), followers: Followers::default() })
     }
 
     /// Starts to attend to the console. `peer` is the terminal it is shown on; it is switched to
@@ -76,9 +78,10 @@ impl Terminals {
     pub fn set_console(
         &mut self,
         pty: Pty,
-        record: Record,
+        mut record: Record,
         peer: Option<OwnedFd>,
     ) -> Result<(), TtyError> {
+        record.followers = std::mem::take(&mut self.followers);
         let failed = |source| TtyError::Loop { source };
         stdstream::set_nonblocking(pty.master.as_fd()).map_err(failed)?;
         self.epoll.add(pty.master.as_fd(), MASTER, Ready::READ).map_err(failed)?;
@@ -117,6 +120,7 @@ impl Terminals {
             }
             drop(self.epoll.delete(console.pty.master.as_fd()));
             console.disconnect(&self.epoll);
+            self.followers = std::mem::take(&mut console.record.followers);
         }
         self.console = None;
         self.ttys = Vec::new();
@@ -212,6 +216,16 @@ impl Terminals {
         // What was printed just before belongs to it.
         console.pump_output();
         console.record.take(read, clear, max, keep)
+    }
+
+    /// All of the console's ring buffer, and a socket that gives what comes.
+    ///
+    /// # Errors
+    /// EFAULT without a buffer, EMFILE when too many follow.
+    pub fn follow_console(&mut self) -> Result<(Vec<u8>, OwnedFd), i32> {
+        let console = self.console.as_mut().ok_or(errno::EFAULT)?;
+        console.pump_output();
+        console.record.follow()
     }
 }
 

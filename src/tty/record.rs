@@ -6,12 +6,15 @@
 
 use super::TtyError;
 use crate::config::Config;
+use crate::sys::event::{self, Ready};
 use crate::sys::fd::{self, OpenFlags};
+use crate::sys::unix::{self, Block};
 use crate::sys::{At, SysError, errno, path as syspath};
 use std::collections::VecDeque;
 use std::fs::File;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 /// Mode of a new log file, subject to the umask.
 const LOG_MODE: u32 = 0o640;
@@ -21,6 +24,41 @@ const LOG_MODE: u32 = 0o640;
 pub struct Record {
     log: Option<LogFile>,
     ring: Option<Ring>,
+    /// Who is told what comes. They outlive the record at a reboot.
+    pub(super) followers: Followers,
+}
+
+/// Ends of sockets whose others are read by those who follow the console (lxc-logs -f).
+#[derive(Debug, Default)]
+pub struct Followers(Vec<OwnedFd>);
+
+/// Each is a descriptor of the monitor's.
+const MAX_FOLLOWERS: usize = 32;
+
+impl Followers {
+    /// Who has gone, or does not read, is let go, and has to ask again.
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.retain(|end| {
+            let sent = unix::send(end.as_fd(), bytes, &[], None, Block::DontWait);
+            sent.is_ok_and(|n| n == bytes.len())
+        });
+    }
+
+    fn add(&mut self) -> Result<OwnedFd, i32> {
+        if self.0.len() >= MAX_FOLLOWERS {
+            // Of those who have gone without a word since.
+            self.0.retain(|end| {
+                let now = Some(Instant::now());
+                !event::poll(end.as_fd(), Ready::NONE, now).is_ok_and(|ready| ready.hangup)
+            });
+        }
+        if self.0.len() >= MAX_FOLLOWERS {
+            return Err(errno::EMFILE);
+        }
+        let (ours, theirs) = unix::pair(unix::Kind::Stream).map_err(|e| e.errno)?;
+        self.0.push(ours);
+        Ok(theirs)
+    }
 }
 
 impl Record {
@@ -41,7 +79,7 @@ impl Record {
         };
         let limit = usize::try_from(console.buffer_size).unwrap_or(usize::MAX);
         let ring = (limit > 0).then(|| Ring { limit, bytes: VecDeque::new() });
-        Ok(Self { log, ring })
+        Ok(Self { log, ring, followers: Followers::default() })
     }
 
     /// Takes what the console has printed. A log that cannot be written is given up: the
@@ -49,6 +87,7 @@ impl Record {
     pub(super) fn write(&mut self, bytes: &[u8]) {
         if let Some(ring) = &mut self.ring {
             ring.write(bytes);
+            self.followers.write(bytes);
         }
         if let Some(log) = &mut self.log {
             if let Err(e) = log.write(bytes) {
@@ -58,6 +97,13 @@ impl Record {
                 }
             }
         }
+    }
+
+    /// All of the ring, which keeps it, and a socket for what comes.
+    pub(super) fn follow(&mut self) -> Result<(Vec<u8>, OwnedFd), i32> {
+        let ring = self.ring.as_ref().ok_or(errno::EFAULT)?;
+        let bytes = ring.bytes.iter().copied().collect();
+        Ok((bytes, self.followers.add()?))
     }
 
     /// CONSOLE_LOG as LXC's monitor does it: reading takes the bytes out, unless `keep`. EFAULT
@@ -161,7 +207,8 @@ mod tests {
     use super::*;
 
     fn record(limit: usize) -> Record {
-        Record { log: None, ring: Some(Ring { limit, bytes: VecDeque::new() }) }
+        let ring = Some(Ring { limit, bytes: VecDeque::new() });
+        Record { ring, ..Record::default() }
     }
 
     #[test]
@@ -178,6 +225,29 @@ mod tests {
         assert_eq!(r.take(true, false, 0, false), Err(errno::ENODATA));
         assert_eq!(r.take(false, true, 0, false), Ok(Vec::new()));
         assert_eq!(Record::default().take(true, false, 0, false), Err(errno::EFAULT));
+    }
+
+    #[test]
+    fn who_follows_gets_what_comes_or_is_let_go() {
+        let mut record = record(4);
+        record.write(b"abc");
+        let (before, reader) = record.follow().unwrap();
+        assert_eq!(before, b"abc");
+        record.write(b"de");
+        assert_eq!(fd::read_some(reader.as_fd(), 100).unwrap(), b"de");
+        let gone = record.follow().unwrap().1;
+        drop(gone);
+        record.write(b"f");
+        assert_eq!(record.followers.0.len(), 1);
+        // More than a socket holds.
+        for _ in 0..100 {
+            record.write(&[b'x'; 10_000]);
+        }
+        assert_eq!(record.followers.0.len(), 0);
+        let all: Vec<_> = (0..MAX_FOLLOWERS).map(|_| record.follow().unwrap()).collect();
+        assert_eq!(record.follow().unwrap_err(), errno::EMFILE);
+        drop(all);
+        assert!(record.follow().is_ok(), "those who have gone make room");
     }
 
     #[test]

@@ -285,6 +285,18 @@ impl Machine {
         text.trim().parse().unwrap_or_else(|_| panic!("no pid in {text:?}"))
     }
 
+    /// Reboots from inside, which may end the shell that does it, and waits for the next boot.
+    #[track_caller]
+    pub fn reboot_inside(&self, name: &str, script: &str) {
+        let before = self.init_pid(name);
+        drop(self.inside(name, script));
+        eventually(20, "the next boot", || {
+            let pid = self.lxc("info", &["-n", name, "-p", "-H"]).stdout;
+            let new = pid.trim().parse().is_ok_and(|pid: u32| pid != before);
+            (new && self.state(name) == "RUNNING").then_some(())
+        });
+    }
+
     /// The state as lxc-info prints it.
     #[track_caller]
     pub fn state(&self, name: &str) -> String {

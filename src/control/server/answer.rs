@@ -30,6 +30,10 @@ impl Server {
             Err(_) => return self.status(at, Err(errno::EINVAL)),
         };
         match request {
+            Request::Plain(Opcode::FollowConsole) => match terminals.follow_console() {
+                Ok((bytes, stream)) => self.data(at, bytes, vec![stream]),
+                Err(number) => self.status(at, Err(number)),
+            },
             Request::Plain(op) => self.plain(at, op, container),
             Request::Number(op, n) => self.with_number(at, op, n, message.fd, container, terminals),
             Request::Text(op, text) => match op {
@@ -37,6 +41,7 @@ impl Server {
                 Opcode::GetLimitCgroup => {
                     self.text(at, container.cgroup_path(Some(&text), Which::Limit))
                 }
+                Opcode::SetConfigItem => self.status(at, container.set_config_item(&text)),
                 _ => self.text(at, container.cgroup_path(Some(&text), Which::Payload)),
             },
             Request::States(wanted) => self.watch(at, wanted),

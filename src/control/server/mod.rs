@@ -59,6 +59,10 @@ pub trait Container {
     fn clone_flags(&self) -> u32;
     /// A configuration value as lxc-info -c prints it; `None` if unset or unknown.
     fn config_item(&self, key: &str) -> Option<String>;
+    /// New values of a key, for the boot after the next reboot: the key, and a line for each.
+    fn set_config_item(&mut self, _item: &str) -> std::result::Result<(), i32> {
+        Err(errno::ENOSYS)
+    }
     /// The cgroup path in a controller's hierarchy (`None`: the first), from the hierarchy's root.
     fn cgroup_path(&self, controller: Option<&str>, which: Which) -> Option<String>;
     /// The cgroup directory in a controller's hierarchy.
@@ -99,6 +103,10 @@ pub trait Terminals {
     fn release(&mut self, client: u32);
     /// Reads or clears the console's ring buffer.
     fn console_log(&mut self, what: ConsoleLog) -> std::result::Result<Vec<u8>, i32>;
+    /// What the ring buffer has, and a socket that gives what comes.
+    fn follow_console(&mut self) -> std::result::Result<(Vec<u8>, OwnedFd), i32> {
+        Err(errno::ENOSYS)
+    }
 }
 
 /// The command socket with its clients, and the container's state.
