@@ -109,7 +109,10 @@ fn lines(
             Format::Json => out.line(&table::json(now, &users).pretty())?,
         }
         out.flush()?;
-        let Some(delay) = delay else { return Ok(ExitCode::SUCCESS) };
+        let Some(delay) = delay else {
+            // As in lxc-ls: the list is not whole.
+            return Ok(ExitCode::from(u8::from(!told.is_empty())));
+        };
         event::sleep(delay);
     }
 }

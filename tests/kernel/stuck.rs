@@ -76,6 +76,21 @@ fn nobody_hangs(m: &Machine, c: &str) {
     for how in ["-k", "-s", "-r"] {
         stuck.fails("autostart", &["-a", how, "-t", "5"], 1);
     }
+    stuck.hints("cgroup", &["-n", c, "pids.max"]);
+    stuck.hints("device", &["-n", c, "add", "/dev/null"]);
+    stuck.hints("copy", &["-n", c, "-N", "copy"]);
+    stuck.hints("snapshot", &["-n", c]);
+    stuck.hints("push", &["-n", c, "/etc/hostname", "/tmp"]);
+    stuck.hints("pull", &["-n", c, "/etc/hostname", "/tmp"]);
+    stuck.hints("checkpoint", &["-n", c, "-s", "-D", "/nowhere"]);
+    stuck.hints("config", &["get", "--live", "-n", c, "lxc.uts.name"]);
+    stuck.hints("config", &["set", "--live", "-n", c, "lxc.uts.name", "x"]);
+    stuck.hints("logs", &["-n", c]);
+    let figures = stuck.fails("top", &["-b", "--once"], 1);
+    assert!(figures.contains(&format!(",{c},,")) && figures.contains(&format!(",{other},")));
+    // What is in files can be read.
+    m.sh(&format!("echo line > {}/{c}/{c}.log", m.lxcpath().display())).ok();
+    assert!(stuck.fails("logs", &["-n", c], 0).starts_with("line\n"));
     // It is somewhere in every list, and the other one is told of as ever.
     let all = stuck.fails("ls", &["-f"], 1);
     let has = |text: &str, name: &str, state: &str| {

@@ -64,10 +64,11 @@ const COLUMNS: [(&str, &str, usize); 7] = [
 const NAME_WIDTH: usize = 18;
 
 impl Screen {
+    /// As in LXC the largest come first, and names in their order.
     pub(super) fn order(&self, users: &mut [User]) {
         let value = |user: &User| user.usage.as_ref().map_or(0, |(_, u)| self.sort.value(u));
         users.sort_by(|a, b| {
-            let order = value(a).cmp(&value(b)).then_with(|| a.name.cmp(&b.name));
+            let order = value(b).cmp(&value(a)).then_with(|| a.name.cmp(&b.name));
             if self.reverse { order.reverse() } else { order }
         });
     }
@@ -278,8 +279,10 @@ mod tests {
         screen.order(&mut users);
         let names = |users: &[User]| users.iter().map(|u| u.name.clone()).collect::<Vec<_>>();
         assert_eq!(names(&users), ["db", "stuck", "web"]);
-        screen.reverse = true;
         screen.sort = Key::Cpu;
+        screen.order(&mut users);
+        assert_eq!(names(&users), ["web", "db", "stuck"], "the largest first");
+        (screen.sort, screen.reverse) = (Key::Name, true);
         screen.order(&mut users);
         assert_eq!(names(&users), ["web", "stuck", "db"]);
         let lines = screen.lines(&users, WinSize { rows: 5, cols: 140 });
