@@ -54,15 +54,24 @@ pub fn help(command: &Command, about: &str) -> String {
     let mut text = format!("Usage: {}\n\n{}: {about}\n", synopsis(command), command.name);
     let (common, own): (Vec<_>, Vec<_>) = options(command).partition(|arg| arg.common);
     section(&mut text, "Options", &own);
+    // What every program has shares a line: a terminal has 24.
+    let switch = |arg: &&Arg| matches!(arg.takes, Takes::Nothing);
+    let (plain, common): (Vec<_>, Vec<_>) = common.into_iter().partition(switch);
     section(&mut text, "Common options", &common);
+    let plain: Vec<String> = plain.into_iter().map(|arg| spelling(arg).trim().to_owned()).collect();
+    if !plain.is_empty() {
+        text.extend(["  ", &plain.join("   "), "\n"]);
+    }
     if !command.notes.is_empty() {
         text.extend(["\n", command.notes, "\n"]);
     }
     text
 }
 
-const HELP_COLUMN: usize = 32;
-const LINE_WIDTH: usize = 92;
+const HELP_COLUMN: usize = 27;
+/// How far an option may reach into the column of the words.
+const RAGGED: usize = 12;
+const LINE_WIDTH: usize = 79;
 
 fn section(text: &mut String, heading: &str, options: &[&Arg]) {
     if options.is_empty() {
@@ -73,9 +82,12 @@ fn section(text: &mut String, heading: &str, options: &[&Arg]) {
         let left = format!("  {}", spelling(arg));
         text.push_str(&left);
         let mut column = width(&left);
-        if column + 2 > HELP_COLUMN {
+        if column + 2 > HELP_COLUMN + RAGGED {
             text.push('\n');
             column = 0;
+        } else if column + 2 > HELP_COLUMN {
+            text.push(' ');
+            column += 1;
         }
         for word in arg.help.split_whitespace() {
             let at_start = column < HELP_COLUMN;
@@ -141,7 +153,7 @@ mod tests {
     fn help_lines_fit_and_keep_every_word() {
         let text = help(&command(), "test");
         assert!(text.lines().all(|line| line.len() <= LINE_WIDTH), "{text}");
-        assert!(text.contains("  -f, --fast                    be fast\n"), "{text}");
+        assert!(text.contains("  -f, --fast               be fast\n"), "{text}");
         assert!(text.contains("cannot be on one line"), "{text}");
         assert!(usage(&command()).contains("[-n|--name=NAME]"));
     }

@@ -8,7 +8,9 @@ const BARE: [&str; 4] = ["lxc-config", "lxc-monitord", "lxc-update-config", "lxc
 /// The long options that a help text describes.
 fn options(help: &str) -> Vec<String> {
     let words = help.lines().filter(|line| line.starts_with("  ")).flat_map(|line| {
-        let left = line.get(..32).unwrap_or(line);
+        // Those of the last line of the common options have no words behind them.
+        let left =
+            if line.starts_with("  -q, --quiet ") { line } else { line.get(..27).unwrap_or(line) };
         left.split([' ', ','])
             .filter(|word| word.starts_with("--"))
             .map(|word| word.split(['=', '[']).next().unwrap_or_default().to_owned())

@@ -37,6 +37,8 @@ fn add(out: &mut String, heading: &str, text: &str) {
     let mut lines = text.trim_matches('\n').lines().peekable();
     while let Some(line) = lines.next() {
         let shown = |line: &str| line.starts_with("  ") || line.starts_with("$ ");
+        let entry =
+            |line: &str| line.split_once(" | ").is_some_and(|(term, _)| !term.contains('`'));
         if shown(line) {
             out.push_str(if first { ".RS 4\n.nf\n" } else { ".RS 4\n.sp\n.nf\n" });
             let mut next = Some(line);
@@ -48,7 +50,8 @@ fn add(out: &mut String, heading: &str, text: &str) {
             }
             out.push_str(".fi\n.RE\n");
         } else if line.is_empty() {
-            if lines.peek().is_some_and(|next| !shown(next)) {
+            // What follows a list, or begins one, is a paragraph by itself.
+            if !list && lines.peek().is_some_and(|next| !shown(next) && !entry(next)) {
                 out.push_str(".PP\n");
             }
         } else if let Some((term, rest)) = line.split_once(" | ").filter(|(t, _)| !t.contains('`'))
@@ -234,7 +237,8 @@ fn container_conf() -> File {
     text.push_str(
         ".SH DESCRIPTION\nEach line is \\fIkey\\fR = \\fIvalue\\fR. Lines that do not begin with \
          lxc. and lines that begin with # are not looked at. One pair of quotes around the value is \
-         taken off. A key that is not known is an error.\n.SH KEYS\n",
+         taken off. A key that is not known is an error. \\fBlxc\\-config\\fR(1) changes a key \
+         of a container's file.\n.SH KEYS\n",
     );
     for key in keys::reference() {
         let _ = write!(text, ".TP\n\\fB{}\\fR = {}\n", literal(&key.key), literal(key.value));
@@ -245,8 +249,22 @@ fn container_conf() -> File {
         if !key.default.is_empty() {
             let _ = write!(text, " Default: {}.", literal(key.default.trim()));
         }
+        text.push_str(match key.live {
+            keys::Live::Restart => "",
+            keys::Live::Read => " Read anew each time it is needed.",
+            _ => " Can be changed while the container runs.",
+        });
         let _ = write!(text, "\n.br\nExample: {}\n", literal(&key.example));
     }
+    for heading in ["ROOT FILE SYSTEM", "MOUNTS", "NETWORKS", "HOOKS", "DIFFERENCES FROM LXC"] {
+        add(&mut text, heading, &section("lxc.container.conf", heading));
+    }
+    let mut old = section("lxc.container.conf", "OLD KEYS");
+    for name in keys::OLD_NAMES.iter().filter(|name| !name.old.ends_with('.')) {
+        let new = name.new.unwrap_or("nothing: it has no effect");
+        old.extend(["\n", name.old, " | ", new]);
+    }
+    add(&mut text, "OLD KEYS", &old);
     see_also(&mut text, "lxc.container.conf", "lxcbox(1)");
     File { name: "lxc.container.conf.5".into(), text }
 }
@@ -267,6 +285,10 @@ fn system_conf() -> File {
 }
 
 fn sentence_case(text: &str) -> String {
+    // The name of a tool stays as it is typed.
+    if text.starts_with("lxc-") {
+        return text.to_owned();
+    }
     let mut chars = text.chars();
     chars.next().map(|c| c.to_uppercase().chain(chars).collect()).unwrap_or_default()
 }

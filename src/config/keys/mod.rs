@@ -475,6 +475,8 @@ pub struct Reference {
     pub doc: &'static str,
     /// Each line adds to the ones before.
     pub repeats: bool,
+    /// What a container that runs does with a new value.
+    pub live: Live,
 }
 
 /// The whole reference, empty of words in a release: rows of the container, then those of a network.
@@ -494,6 +496,7 @@ fn describe<S>(key: &Key<S>, default: &S) -> Reference {
         example: example_line(key),
         doc: key.doc,
         repeats: key.access.repeats,
+        live: key.live,
     }
 }
 
