@@ -4,7 +4,7 @@ use super::Applet;
 use crate::container::info::State;
 use crate::container::survey::{self, Found, Scope, Wanted};
 use crate::ui::args::{
-    Format, get, get_format, get_text, };
+    Format, get, get_format, get_text, quoted};
 use crate::ui::command::ArgMatches;
 use crate::ui::json::Value;
 use crate::ui::table::{Align, Column, Table, width};
@@ -90,6 +90,9 @@ fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
 fn scope(ctx: &Context, matches: &ArgMatches) -> Result<Option<Scope>, Failure> {
     let [active, running, frozen, stopped, defined] =
         ["active", "running", "frozen", "stopped", "defined"].map(|id| matches.get_flag(id));
+    if let Some(extra) = ctx.rest.get(1) {
+        return Err(Failure::usage(ctx.prog, format!("unexpected argument {}", quoted(extra))));
+    }
     let filter = match get(matches, "filter").or(ctx.rest.first().map(|arg| arg.as_os_str())) {
         None => None,
         Some(pattern) => {

@@ -16,8 +16,13 @@ fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let Some(text) = get_text(ctx, matches, "state")? else {
         return Err(Failure::usage(ctx.prog, "missing state option to wait for"));
     };
-    let states: Vec<State> = text
-        .split('|')
+    // As in LXC a separator too many is none. No state at all would be waited for for ever.
+    let words: Vec<&str> = text.split('|').filter(|word| !word.trim().is_empty()).collect();
+    if words.is_empty() {
+        return Err(Failure::usage(ctx.prog, "missing state option to wait for"));
+    }
+    let states: Vec<State> = words
+        .into_iter()
         .map(|word| {
             let state = State::parse(word.trim());
             state.ok_or_else(|| Failure::usage(ctx.prog, format!("invalid state \"{word}\"")))

@@ -280,7 +280,8 @@ fn add(report: &mut Report, who: &str, text: &str, spaces: &[(String, String)]) 
     }
 }
 
-/// What is seen of the container from the host.
+/// What is seen of the container from the host. The kernel tells of a carrier up to a second after it
+/// has come: a device may still have NO-CARRIER beside LOWER_UP.
 fn outside(m: &Machine, pid: &str, name: &str, report: &mut Report) {
     for (key, script) in [
         ("cgroup", format!("cat /proc/{pid}/cgroup | sed 's/^[0-9]*://' | sort")),
@@ -288,7 +289,7 @@ fn outside(m: &Machine, pid: &str, name: &str, report: &mut Report) {
             "links",
             format!(
                 "nsenter -t {pid} -n ip -d -o link | sed 's/^[0-9]*: //; s/@if[0-9]*//; \
-            s/ qlen [0-9]*//; s/link-netnsid [0-9]*//; s/state U[A-Z]*//'"
+            s/ qlen [0-9]*//; s/link-netnsid [0-9]*//; s/state U[A-Z]*//; s/NO-CARRIER,//'"
             ),
         ),
         (
@@ -309,7 +310,7 @@ fn outside(m: &Machine, pid: &str, name: &str, report: &mut Report) {
             "machine veth",
             "ip -d -o link show type veth | sed 's/^[0-9]*: //; s/@if[0-9]*//; s/ qlen [0-9]*//; \
              s/link-netnsid [0-9]*//; s/state [A-Z]*//; s/veth[A-Za-z0-9]\\{6\\}/vethXXXXXX/; \
-             s/ether fe:[^ ]*/ether fe:/; s/LOWER_UP\\|NO-CARRIER,//; \
+             s/ether fe:[^ ]*/ether fe:/; s/NO-CARRIER,//; s/,LOWER_UP//; \
              s/bridge_slave.*addrgenmode/bridge_slave addrgenmode/' | sort"
                 .to_string(),
         ),

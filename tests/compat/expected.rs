@@ -523,11 +523,41 @@ pub const DIFFERENCES: &[Expected] = &[
         "LXC's lxc-copy and lxc-snapshot say nothing of most errors; the status is the same",
     ),
     row(
-        "options-rcfile options-more",
+        "options-rcfile options-more options-odd",
         "* lxc-copy * => stderr | * lxc-snapshot * => stderr",
         "says something",
         "silent",
         "the same",
+    ),
+    row(
+        "options-odd",
+        "* lxc-autostart -P /none => stderr",
+        "says something",
+        "silent",
+        "that a path is not there is said",
+    ),
+    row("options-odd", "* >/dev/full => *", "*", "*", "output that cannot be written is an error"),
+    row(
+        "options-odd",
+        "* -P lxc -s => stdout",
+        "*",
+        "*",
+        "a relative -P means the same container for all that a tool does; LXC asks its monitor by \
+         another name",
+    ),
+    row(
+        "options-odd",
+        "* -- extra => * | * lxc-ls -1 one two => *",
+        "*",
+        "*",
+        "words too many are an error; LXC leaves them out",
+    ),
+    row(
+        "options-odd",
+        "* lxc-attach -n $a -- echo x >&- => *",
+        "*",
+        "*",
+        "a closed descriptor is closed for the command too; LXC's fails",
     ),
     row(
         "options-more",

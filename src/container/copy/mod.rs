@@ -79,6 +79,10 @@ pub fn copy(request: &mut Request<'_>) -> Result<Made, CopyError> {
     let target = request.target;
     let interrupts = Interrupts::hold().map_err(CopyError::Signals)?;
     check_source(request.source, request.allow_running)?;
+    // Not to wait for our own lock when it is to be its own copy.
+    if dirs::exists(&target.config_file()) && matches!(partial(target), Ok(Partial::None)) {
+        return Err(CopyError::Exists(target.name().to_owned()));
+    }
     dirs::make_all(target.lxcpath(), 0o755)
         .map_err(|e| CopyError::Make(target.lxcpath().to_owned(), e))?;
     let lock = Lock::acquire(target, Wait::No)?;
