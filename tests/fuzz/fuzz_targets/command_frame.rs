@@ -19,7 +19,7 @@ use std::path::Path;
 /// Every request alone and as a stream, and the replies with data.
 fn seeds() -> Vec<Vec<u8>> {
     let device = DeviceRule { kind: b'c', major: -1, minor: 3, access: *b"rwm", allow: false };
-    let log = ConsoleLog { clear: true, read: true, read_max: 1 << 40, write_logfile: false };
+    let log = ConsoleLog { clear: true, read: true, read_max: 1 << 40, keep: false };
     let mut requests = vec![
         Request::States([0, 1, 2, 0, 0, 0, 1, 0]),
         Request::ConsoleLog(log),
@@ -44,6 +44,9 @@ fn seeds() -> Vec<Vec<u8>> {
     seeds.push(encode_reply(-13, 0, b"RUNNING\0"));
     seeds.push(encode_reply(0, 0, &INFO.encode_fd("freezer", CGROUP_FD_BYTES)));
     seeds.push(encode_reply(0, 0, &INFO.encode_ctx(3, CGROUP_CTX_BYTES)));
+    for notice in [Notice::State(State::Running), Notice::ExitStatus(256)] {
+        seeds.push(encode_reply(0, 0, &notice.encode("c1")));
+    }
     seeds
 }
 
@@ -99,7 +102,14 @@ fn as_reply(bytes: &[u8]) {
         assert_eq!(CgroupInfo::decode_ctx(&again), Some((info, count)));
     }
     if let Ok(notice) = <&[u8; NOTICE_BYTES]>::try_from(data) {
-        let _ = Notice::decode(notice);
+        let name = Notice::name(notice);
+        assert!(!name.contains('\0'));
+        if let Some(decoded) = Notice::decode(notice) {
+            let again = decoded.encode(&name);
+            assert_eq!(Notice::decode(&again), Some(decoded));
+            // What is no UTF-8 was replaced by what is longer, and may be cut.
+            assert!(name.contains('\u{fffd}') || Notice::name(&again) == name);
+        }
     }
 }
 

@@ -40,8 +40,11 @@ fn seeds() -> Vec<String> {
     }
     seeds.push(all);
     seeds.extend(OLD_NAMES.iter().map(|old| format!("{} = 1\n", old.old)));
-    seeds.extend(embedded::FILES.iter().map(|(_, text)| (*text).to_owned()));
-    seeds.push(embedded::DEFAULT_CONF.to_owned());
+    for name in ["common.conf", "userns.conf", "debian.common.conf", "openwrt.common.conf"] {
+        let text = embedded::find(&Path::new("/usr/share/lxc/config").join(name));
+        seeds.push(text.expect("it is in the program").to_owned());
+    }
+    seeds.push(embedded::default_conf().to_owned());
     seeds
 }
 

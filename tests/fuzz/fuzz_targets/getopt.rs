@@ -3,7 +3,6 @@
 
 use libfuzzer_sys::fuzz_target;
 use lxcbox::applets;
-use lxcbox::cli::command_of;
 use lxcbox::cli::getopt::{Order, Parsed, parse};
 use lxcbox::ui::args::id;
 use lxcbox::ui::command::{Arg, ArgMatches, Command, Takes};
@@ -22,7 +21,7 @@ thread_local! {
 }
 
 fn commands() -> Vec<Command> {
-    applets::ALL.iter().map(|applet| command_of(applet)).collect()
+    applets::ALL.iter().map(|applet| Command::new(applet.name)).collect()
 }
 
 /// First byte: which tool and which order; then the words, one a line.
