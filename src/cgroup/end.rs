@@ -4,7 +4,7 @@ use super::error::{CgroupError, Fault};
 use super::place::Place;
 use super::plan::CgroupPlan;
 use super::prune::{self, Patience};
-use super::tree::{CgroupTree, HIGHEST_NUMBER, Made, Placed};
+use super::tree::{CgroupTree, HIGHEST_NUMBER, Made, Placed, remove_left_over};
 use crate::sys::dir::{exists_at, rmdir_at};
 use crate::sys::process;
 use std::time::Duration;
@@ -17,17 +17,16 @@ const FOR_LEAVING: Duration = Duration::from_secs(1);
 /// Removes the empty cgroups that a killed monitor left behind, waiting up to `patience` for
 /// processes that are still dying. Cgroups that are in use stay.
 pub fn remove_leftovers(plan: &CgroupPlan, patience: Duration) {
-    for hierarchy in &plan.hierarchies {
-        let Ok(place) = Place::open(hierarchy) else { continue };
-        for name in [&plan.payload, &plan.monitor] {
-            let numbers = (1..).map(|n| format!("{}-{n}", name.path));
-            let names = std::iter::once(name.path.clone()).chain(numbers);
-            for path in names.take(if name.numbered { HIGHEST_NUMBER as usize + 1 } else { 1 }) {
-                if !place.exists(&path) {
-                    break;
-                }
-                place.remove_empty(&path, patience);
+    let places = plan.hierarchies.iter().filter_map(|hierarchy| Place::open(hierarchy).ok());
+    let places: Vec<Place> = places.collect();
+    for name in [&plan.payload, &plan.monitor] {
+        let numbers = (1..).map(|n| format!("{}-{n}", name.path));
+        let names = std::iter::once(name.path.clone()).chain(numbers);
+        for path in names.take(if name.numbered { HIGHEST_NUMBER as usize + 1 } else { 1 }) {
+            if !places.iter().any(|place| place.exists(&path)) {
+                break;
             }
+            remove_left_over(&places, &path, patience);
         }
     }
 }
@@ -64,7 +63,7 @@ impl CgroupTree {
         let mut patience = Patience::new(FOR_KILLED);
         let mut thawed = false;
         let path = self.limit_path_below();
-        for place in self.places.iter().filter(|_| self.payload.is_some()) {
+        for place in self.places.iter().rev().filter(|_| self.payload.is_some()) {
             let kill = || {
                 if !std::mem::replace(&mut thawed, true) {
                     errors.extend(self.thaw_v1());
@@ -109,7 +108,7 @@ impl CgroupTree {
         let Some(made) = self.monitor.take() else { return Vec::new() };
         let mut errors = Vec::new();
         let mut patience = Patience::new(FOR_LEAVING);
-        for place in &self.places {
+        for place in self.places.iter().rev() {
             let path = &made.path;
             let evict = || {
                 let to = self.pivot_of(place);

@@ -21,7 +21,7 @@ impl Patience {
         Self { limit, end: None }
     }
 
-    fn is_over(&mut self) -> bool {
+    pub(super) fn is_over(&mut self) -> bool {
         let now = Instant::now();
         now >= *self.end.get_or_insert(now + self.limit)
     }

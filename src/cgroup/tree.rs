@@ -17,10 +17,12 @@ use super::freezer;
 use super::layout::Hierarchy;
 use super::place::{MODE, Place};
 use super::plan::{CgroupPlan, DevicePlan, Name};
+use super::prune::Patience;
 use super::v1::{self, join};
 use crate::sys::SysError;
-use crate::sys::dir::{mkdir_at, open_path, open_path_at, rmdir_at};
+use crate::sys::dir::{mkdir_at, open_path, open_path_at, pause, rmdir_at};
 use crate::sys::errno::{EEXIST, ENODEV, ENOENT};
+use crate::sys::lock::lock_dir_at;
 use crate::sys::process::{self, Pid};
 use std::cell::Cell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -44,6 +46,28 @@ pub(super) struct Made {
     pub(super) path: String,
     /// Parents made on the way, outermost first, per hierarchy.
     pub(super) parents: Vec<(usize, String)>,
+    /// Held until all of it is gone: nobody else takes the path for a left-over. Of the first
+    /// hierarchy, where it is made first and removed last.
+    _lock: Option<OwnedFd>,
+}
+
+/// How long a path without a number may take to be given up by the run that had it before.
+const FOR_LAST_RUN: Duration = Duration::from_secs(2);
+
+/// What kept a cgroup from being made.
+fn failed_with(made: &Result<Made, CgroupError>) -> Option<i32> {
+    match made.as_ref().err().map(|e| &**e) {
+        Some(Fault::Create { source, .. } | Fault::Prepare { source, .. }) => Some(source.errno),
+        _ => None,
+    }
+}
+
+/// Removes `path` everywhere if nobody is in it, `patience` for each: what a monitor that was killed
+/// left behind. A run that starts, or ends just now, has its lock.
+pub(super) fn remove_left_over(places: &[Place], path: &str, patience: Duration) -> bool {
+    let lock = places.first().map(|place| lock_dir_at(place.base(), path));
+    !matches!(lock, Some(Ok(None)))
+        && places.iter().rev().all(|place| place.remove_empty(path, patience))
 }
 
 /// The monitor's and the payload's cgroups in all hierarchies.
@@ -167,16 +191,21 @@ impl CgroupTree {
                 0 => name.path.clone(),
                 n => format!("{}-{n}", name.path),
             };
-            let taken = |made: &Result<Made, CgroupError>| {
-                made.as_ref().is_err_and(
-                    |e| matches!(&**e, Fault::Create { source, .. } if source.is(EEXIST)),
-                )
+            let mut patience = Patience::new(FOR_LAST_RUN);
+            let made = loop {
+                let made = self.make_everywhere(&path);
+                match failed_with(&made) {
+                    Some(EEXIST) if remove_left_over(&self.places, &path, Duration::ZERO) => {}
+                    Some(EEXIST) if name.numbered => break made,
+                    // Its last run ends, or another's end has just taken a parent away.
+                    Some(EEXIST | ENOENT | ENODEV) => pause(Duration::from_millis(5)),
+                    _ => break made,
+                }
+                if patience.is_over() {
+                    break made;
+                }
             };
-            let mut made = self.make_everywhere(&path);
-            if taken(&made) && self.is_left_over(&path) {
-                made = self.make_everywhere(&path);
-            }
-            if !taken(&made) || !name.numbered {
+            if failed_with(&made) != Some(EEXIST) || !name.numbered {
                 return made;
             }
         }
@@ -184,15 +213,14 @@ impl CgroupTree {
         Err(Box::new(Fault::Exhausted { path }))
     }
 
-    /// Removes `path` everywhere if nobody is in it: what a monitor that was killed left behind.
-    fn is_left_over(&self, path: &str) -> bool {
-        self.places.iter().all(|place| place.remove_empty(path, Duration::ZERO))
-    }
-
     fn make_everywhere(&mut self, path: &str) -> Result<Made, CgroupError> {
-        let mut made = Made { path: path.to_owned(), parents: Vec::new() };
+        let mut made = Made { path: path.to_owned(), parents: Vec::new(), _lock: None };
         for at in 0..self.places.len() {
-            if let Err(error) = self.make_one(at, &mut made) {
+            let mut done = self.make_one(at, &mut made);
+            if at == 0 && done.is_ok() {
+                done = self.claim(&mut made);
+            }
+            if let Err(error) = done {
                 // The one that failed made nothing itself, but maybe its parents.
                 let own = self.places.get(..at).unwrap_or_default();
                 for place in own.iter().rev() {
@@ -203,6 +231,24 @@ impl CgroupTree {
             }
         }
         Ok(made)
+    }
+
+    /// Locks what has just been made in the first hierarchy. Somebody who was faster takes it for a
+    /// left-over, and away.
+    fn claim(&self, made: &mut Made) -> Result<(), CgroupError> {
+        let Some(place) = self.places.first() else { return Ok(()) };
+        match lock_dir_at(place.base(), &made.path) {
+            Ok(Some(lock)) => made._lock = Some(lock),
+            Ok(None) => {
+                let source = SysError::new("flock", made.path.as_str(), EEXIST);
+                return Err(Box::new(Fault::Create { path: place.path(&made.path), source }));
+            }
+            Err(source) if source.is(ENOENT) => {
+                return Err(Box::new(Fault::Create { path: place.path(&made.path), source }));
+            }
+            Err(e) => log::debug!("{e}"),
+        }
+        Ok(())
     }
 
     fn make_one(&mut self, at: usize, made: &mut Made) -> Result<(), CgroupError> {
@@ -283,8 +329,8 @@ impl CgroupTree {
 
     /// Moves the calling process (one thread) into the monitor's cgroup.
     ///
-    /// The monitor of the container's last run gives up its name before its cgroup, which had the
-    /// same path: it may take away ours, as long as nobody is in it. It does so once.
+    /// A monitor of LXC's, whose cgroup had the same path and which does not lock it, may take away
+    /// ours at its end, as long as nobody is in it. It does so once.
     pub fn enter_monitor_self(&self, placed: Placed) -> Result<(), CgroupError> {
         let path = self.monitor.as_ref().map_or("", |m| m.path.as_str());
         self.inside.set(true);

@@ -50,6 +50,29 @@ fn fcntl(fd: BorrowedFd<'_>, command: i32, kind: i32) -> Result<libc::c_short> {
     Ok(lock.l_type)
 }
 
+/// Opens the directory `name` below `dir` with the lock of flock(2), which does not need to write to
+/// it. It is shared by all forks and free when the last of them has closed it. `None` if somebody
+/// else has it.
+///
+/// # Errors
+/// ENOENT also when the directory was replaced meanwhile; those of flock(2) where directories cannot
+/// be locked.
+pub fn lock_dir_at(dir: BorrowedFd<'_>, name: &str) -> Result<Option<OwnedFd>> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let opened = rustix::fs::openat(dir, name, flags, Mode::empty()).at("openat", || name)?;
+    match rustix::fs::flock(&opened, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
+        done => done.at("flock", || name)?,
+    }
+    // Whoever had the lock before may have removed it.
+    let now = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).at("stat", || name)?;
+    let own = rustix::fs::fstat(&opened).at("fstat", || name)?;
+    if (now.st_dev, now.st_ino) != (own.st_dev, own.st_ino) {
+        return Err(SysError::new("openat", name, libc::ENOENT));
+    }
+    Ok(Some(opened))
+}
+
 /// Opens the lock file `name` below `dir`, making the directories (0755) and the file (0600). No
 /// component below `top` may be a symbolic link: `top` is where the administrator trusts, what
 /// is below may have been prepared by somebody.

@@ -417,3 +417,46 @@ fn the_monitor_killed_later_takes_the_container_with_it() {
     m.lxc("stop", &["-n", &c, "-k"]).ok();
     assert_eq!(m.settle(), Vec::<String>::new());
 }
+
+/// A monitor gives up its name before its cgroups. Whoever starts then does not take their place
+/// while they are being removed, and is not moved out of its own.
+#[test]
+fn a_start_during_the_end_of_the_last_run_has_cgroups_of_its_own() {
+    let m = Machine::new();
+    let c = m.container("again", "lxc.net.0.type = empty\n");
+    let mut placed = 0;
+    for _ in 0..3 {
+        // Each removal takes 100 ms more.
+        m.sh(&format!(
+            "strace -D -f -qq -o /dev/null -e trace=unlinkat -e inject=unlinkat:delay_enter=100000 \
+             {} lxc-start -P {} -n {c} </dev/null >/dev/null 2>&1",
+            crate::machine::BINARY,
+            m.lxcpath().display()
+        ))
+        .ok();
+        let mut stopping = m.lxc_command("stop", &["-n", &c, "-k"]).spawn().unwrap();
+        // A monitor that strace delays looks stopped.
+        let state = || m.lxc("info", &["-n", &c, "-sH"]).stdout;
+        eventually(30, "the end", || (state().trim() == "STOPPED").then_some(()));
+        m.lxc("start", &["-n", &c]).ok();
+        let status = fs::read_to_string(format!("/proc/{}/status", m.init_pid(&c))).unwrap();
+        let monitor = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap().trim();
+        let own = || fs::read_to_string(format!("/proc/{monitor}/cgroup")).unwrap();
+        let before = own();
+        let name = format!("/lxc.monitor.{c}");
+        let is_own = |line: &&str| line.contains(&name);
+        // Hierarchies that are not mounted have nothing of ours.
+        assert!(before.lines().filter(is_own).count() > 1, "{before}");
+        placed += usize::from(before.contains(&format!("{name}-")));
+        assert!(stopping.wait().unwrap().success());
+        assert_eq!(own(), before);
+        let there = m.leftovers();
+        for line in before.lines().filter(is_own) {
+            let path = line.splitn(3, ':').nth(2).unwrap();
+            assert!(there.iter().any(|l| l.ends_with(path)), "{path} is gone: {there:?}");
+        }
+        m.lxc("stop", &["-n", &c, "-k"]).ok();
+        assert_eq!(m.settle(), Vec::<String>::new());
+    }
+    assert!(placed > 0, "no start met the end of another");
+}
