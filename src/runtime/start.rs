@@ -394,7 +394,7 @@ impl Parts {
                 // sees its end. A death by SIGKILL before exec looks the same but for the mark
                 // that exec leaves.
                 Wait::Running | Wait::Exited(_) => Ok(()),
-                Wait::Signaled(_) if self.has_execed() => Ok(()),
+                Wait::Signaled(_) if procfs::has_execed(self.init.pid()) => Ok(()),
                 end @ Wait::Signaled(_) => {
                     let _ = self.init.wait();
                     Err(died(Step::Exec, end))
@@ -404,13 +404,6 @@ impl Parts {
                 Err(Failure::text(Step::Exec, format!("unexpected message {}", other.name())))
             }
         }
-    }
-
-    /// A zombie's name is that of the program it last executed.
-    fn has_execed(&self) -> bool {
-        let own = fd::read_to_string("/proc/self/comm").unwrap_or_default();
-        let its = fd::read_to_string(format!("/proc/{}/comm", self.init.pid()));
-        its.is_ok_and(|its| its != own)
     }
 }
 

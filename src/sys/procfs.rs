@@ -116,6 +116,24 @@ pub fn run_state(pid: Pid) -> Option<u8> {
     text.rsplit_once(") ")?.1.bytes().next()
 }
 
+/// Flags of a process as the kernel keeps them, of its /proc directory.
+fn flags(dir: BorrowedFd<'_>) -> Option<u64> {
+    let text = fd::read_at(dir, "stat", 4096).ok()?;
+    let text = String::from_utf8_lossy(&text);
+    text.rsplit_once(") ")?.1.split(' ').nth(6)?.parse().ok()
+}
+
+/// False for a fork, alive or not reaped yet, that has not executed a program (PF_FORKNOEXEC).
+pub fn has_execed(pid: Pid) -> bool {
+    let dir = super::dir::open_path(&Path::new("/proc").join(pid.to_string()));
+    dir.ok().and_then(|dir| flags(dir.as_fd())).is_none_or(|flags| flags & 0x40 == 0)
+}
+
+/// True if the process of this /proc directory is on its way out (PF_EXITING) or gone.
+pub fn is_ending(dir: BorrowedFd<'_>) -> bool {
+    flags(dir).is_none_or(|flags| flags & 4 != 0)
+}
+
 /// The processes with a descriptor whose link says `target`, as far as this user may look.
 pub fn holders_of(target: &str) -> Vec<Pid> {
     let has = |pid: &Pid| {

@@ -396,19 +396,49 @@ fn many_at_once_and_a_stop_in_between() {
         let said = String::from_utf8_lossy(&done.stdout).into_owned();
         assert_eq!((status(done.status), said), (own(n), format!("{n}\n")));
     }
-    // Whoever comes while the container ends is told so, or its command is killed with it.
+    // Whoever comes while the container ends is told so, also if its command is killed with it.
     let all: Vec<_> = (0..20).map(ask).collect();
     m.lxc("stop", &["-n", &c, "-k"]).ok();
     for (n, child) in all.into_iter().enumerate() {
         let done = child.wait_with_output().unwrap();
         let said = String::from_utf8_lossy(&done.stderr).into_owned();
         match status(done.status) {
-            137 => {}
+            137 => assert!(said.contains(&format!("lxc-attach: {c}: {KILLED}")), "{said}"),
             1 if !done.stderr.is_empty() => assert_eq!(said.matches("lxc-attach: ").count(), 1),
             how => assert_eq!(how, own(n), "{said}"),
         }
         assert!(!said.contains("Signaled"), "{said}");
     }
+}
+
+const KILLED: &str = "the command was killed by SIGKILL: the container was stopped meanwhile";
+
+/// The exit status of a command that was killed does not tell by whom, nor that it never ran.
+#[test]
+fn who_is_killed_with_the_container_is_told_so() {
+    let m = Machine::new();
+    let c = m.container("ends", QUIET);
+    m.start(&c);
+    let mut command = shell(&m, &c, "echo here; sleep 1000");
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut here = [0; 5];
+    child.stdout.as_mut().unwrap().read_exact(&mut here).unwrap();
+    m.lxc("stop", &["-n", &c, "-k"]).ok();
+    let done = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert_eq!((status(done.status), said), (137, format!("lxc-attach: {c}: {KILLED}\n")));
+    // By somebody else's hand, before it was the command. The container is as it was.
+    m.start(&c);
+    for call in ["setns", "setsid"] {
+        let mut command = m.command("strace");
+        let inject = format!("inject={call}:signal=KILL");
+        command.args(["-f", "-qq", "-o", "/dev/null", "-e", &inject, crate::machine::BINARY]);
+        command.arg("lxc-attach").arg("-P").arg(m.lxcpath()).args(["-n", &c, "--", "true"]);
+        let said = crate::machine::run(command).fails(1);
+        let word = "the attached process was killed by SIGKILL before it ran the command";
+        assert_eq!(said, format!("lxc-attach: {c}: {word}\n"), "{call}");
+    }
+    assert_eq!(m.inside(&c, "echo fine").ok(), "fine\n");
 }
 
 #[test]

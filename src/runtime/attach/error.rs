@@ -111,6 +111,12 @@ pub enum AttachError {
     /// not there.
     #[error("the container was stopped meanwhile")]
     Stopped,
+    /// The command was killed with its container.
+    #[error("the command {how}: the container was stopped meanwhile")]
+    Ended {
+        /// How.
+        how: Wait,
+    },
     /// The transient process is gone without a word.
     #[error("the attached process {how} before it ran the command")]
     Died {
@@ -131,13 +137,14 @@ boxed! {
 
 impl AttachError {
     /// The exit status of lxc-attach: 127 for a command that is not there, 126 for one that cannot
-    /// be run, 1 for all else.
+    /// be run, the command's own for one that was killed, 1 for all else.
     pub fn exit_status(&self) -> u8 {
         match self {
             Self::Exec { source, .. } => match source.errno {
                 errno::ENOENT | errno::ENOTDIR => 127,
                 _ => 126,
             },
+            Self::Ended { how } => how.exit_code(),
             _ => 1,
         }
     }
@@ -164,6 +171,7 @@ impl Explain for AttachError {
             | Self::Unconfinable { .. }
             | Self::LabelElevated
             | Self::Stopped
+            | Self::Ended { .. }
             | Self::Died { .. } => None,
         }
     }

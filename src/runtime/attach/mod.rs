@@ -30,7 +30,7 @@ use crate::ns::{NsSet, Target};
 use crate::sys::process::{self, Cloned, KillOnDrop, Pid, Wait};
 use crate::sys::procfs::ProcFs;
 use crate::sys::sealed::{self, Binary, Method};
-use crate::sys::{cred, dirs, event, vfork};
+use crate::sys::{cred, dirs, procfs, vfork};
 use crate::util::quote::quoted;
 use child::Hands;
 use plan::AttachPlan;
@@ -72,13 +72,18 @@ impl Attachment {
     /// The container is not running, or may not be looked at.
     pub fn open(client: Client) -> Result<Self, AttachError> {
         let (target, cgroups) = target::hold_all(&client)?;
-        let differing = target.different(&Target::own()?, NsSet::ALL)?;
-        let map = match differing.has(NsKind::User) {
-            true => Some(IdMap::of_process(target.pid())?),
-            false => None,
+        let look = || {
+            let differing = target.different(&Target::own()?, NsSet::ALL)?;
+            let map = match differing.has(NsKind::User) {
+                true => Some(IdMap::of_process(target.pid())?),
+                false => None,
+            };
+            let status = target::status(&target)?;
+            seal(&target, &status, map.as_ref())?;
+            Ok((differing, map, status))
         };
-        let status = target::status(&target)?;
-        seal(&target, &status, map.as_ref())?;
+        let (differing, map, status) = look()
+            .map_err(|e| if procfs::is_ending(target.dir()) { AttachError::Stopped } else { e })?;
         Ok(Self { client, target, differing, status, map, cgroups })
     }
 
@@ -91,11 +96,14 @@ impl Attachment {
     /// Anything that keeps the command from running; [`AttachError::exit_status`] is then the
     /// status.
     pub fn run(mut self, config: &Config, options: &Options) -> Result<Wait, AttachError> {
-        self.attempt(config, options).map_err(|e| {
-            let pidfd = self.target.pidfd();
-            let ended = pidfd.is_some_and(|pidfd| event::pidfd_ended(pidfd) == Ok(true));
-            if ended { AttachError::Stopped } else { e }
-        })
+        let done = self.attempt(config, options);
+        match done {
+            Ok(Wait::Exited(_)) => done,
+            done if !procfs::is_ending(self.target.dir()) => done,
+            // With its container, and the exit status alone would not tell.
+            Ok(how) => Err(AttachError::Ended { how }),
+            Err(_) => Err(AttachError::Stopped),
+        }
     }
 
     fn attempt(&mut self, config: &Config, options: &Options) -> Result<Wait, AttachError> {

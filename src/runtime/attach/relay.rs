@@ -8,7 +8,7 @@ use super::error::AttachError;
 use super::stdio::{Streams, Terminal};
 use crate::sys::event::{Epoll, Event, Ready, SignalFd, poll, signal_bit};
 use crate::sys::process::{self, Pid, Wait};
-use crate::sys::{Result as SysResult, errno, fd, signal, stdstream, term};
+use crate::sys::{Result as SysResult, errno, fd, procfs, signal, stdstream, term};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
@@ -56,8 +56,10 @@ pub(super) fn run(
         (Some(_), true) => Some(make_raw(fd::borrow(0)).map_err(AttachError::Terminal)?),
         _ => None,
     };
-    let mut relay = Relay { pid, terminal, streams, log, input: Vec::new(), hung_up: false };
-    if relay.terminal.is_some() { relay.run() } else { relay.wait() }.map_err(failed)
+    let input = Vec::new();
+    let mut relay = Relay { pid, terminal, streams, log, input, hung_up: false, never_ran: false };
+    let how = if relay.terminal.is_some() { relay.run() } else { relay.wait() }.map_err(failed)?;
+    if relay.never_ran { Err(AttachError::Died { how }) } else { Ok(how) }
 }
 
 /// Raw in both directions: the new terminal has put the carriage returns in already.
@@ -76,6 +78,8 @@ struct Relay {
     input: Vec<u8>,
     /// The host's terminal is gone.
     hung_up: bool,
+    /// The process was killed before it was the command.
+    never_ran: bool,
 }
 
 impl Relay {
@@ -135,10 +139,15 @@ impl Relay {
     /// Does what a signal asks for; `Some` when the command has ended.
     fn take_signal(&mut self, signo: i32) -> SysResult<Option<Wait>> {
         match signo {
-            CHLD => match process::try_wait(self.pid)? {
-                Wait::Running => {}
-                how => return Ok(Some(how)),
-            },
+            CHLD => {
+                if let Wait::Signaled(_) = process::peek(self.pid)? {
+                    self.never_ran = !procfs::has_execed(self.pid);
+                }
+                match process::try_wait(self.pid)? {
+                    Wait::Running => {}
+                    how => return Ok(Some(how)),
+                }
+            }
             WINCH => {
                 let size = term::winsize(fd::borrow(self.streams.shown_on()));
                 if let (Some(terminal), Ok(size)) = (&self.terminal, size) {
