@@ -55,8 +55,15 @@ fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     }
     let request = if reboot { Request::Reboot } else { Request::Halt };
     let asked = match power::ask(&container, request) {
-        // It ended meanwhile.
-        Err(e) if e.is_not_running() && !reboot => return Ok(ExitCode::SUCCESS),
+        // It ended meanwhile, or does so now.
+        Err(e) if e.is_not_running() && !reboot => {
+            return match power::wait(&container, &[State::Stopped], Patience::seconds(seconds))? {
+                false if seconds != 0 => {
+                    Err(Failure::new(format!("it is still STOPPING after {seconds} seconds")))
+                }
+                _ => Ok(ExitCode::SUCCESS),
+            };
+        }
         asked => asked?,
     };
     if seconds == 0 {

@@ -83,7 +83,8 @@ pub enum PowerError {
 impl PowerError {
     /// True if the container is not running, or not any more.
     pub fn is_not_running(&self) -> bool {
-        matches!(self, Self::Client(ClientError::NotRunning { .. }))
+        use ClientError::{NoReply, NotRunning};
+        matches!(self, Self::Client(NotRunning { .. } | NoReply { .. }))
     }
 }
 

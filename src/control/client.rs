@@ -144,7 +144,9 @@ impl Client {
 
     /// State and init's pid in one round trip.
     pub fn status(&self) -> Result<Status> {
-        let [state, pid] = self.pair(STATUS.map(Request::Plain));
+        // Init's pid is told when there is one, and then only.
+        let early = |answer: &Answer| state_of(answer.number) == Some(State::Starting);
+        let [state, pid] = self.pair(STATUS.map(Request::Plain), early);
         let state = match state {
             Ok(answer) => {
                 state_of(answer.number).ok_or_else(|| self.malformed(Opcode::GetState))?
@@ -165,7 +167,8 @@ impl Client {
     pub fn init_pid(&self) -> Result<i32> {
         match self.number(Opcode::GetInitPid)? {
             pid if pid > 0 => Ok(pid),
-            _ => Err(self.no_reply(Opcode::GetInitPid)),
+            // Its init has ended, and it does so itself.
+            _ => Err(ClientError::NotRunning { name: self.name.clone() }),
         }
     }
 
@@ -248,7 +251,7 @@ impl Client {
     /// [`Client::init_pidfd`], and in the same round trip [`Client::cgroup_ctx`] where there is an
     /// answer to that.
     pub fn init_and_cgroups(&self) -> Result<(Option<OwnedFd>, Option<CgroupCtx>)> {
-        let [init, ctx] = self.pair(INIT_AND_CGROUPS);
+        let [init, ctx] = self.pair(INIT_AND_CGROUPS, |_| false);
         let init = none_on_refusal(init)?.and_then(|mut answer| answer.fds.pop());
         Ok((init, ctx.ok().and_then(decode_ctx)))
     }
@@ -313,12 +316,28 @@ impl Client {
         let connection = self.connect(patience)?;
         let frames = [Opcode::GetState, Opcode::Stop].map(|op| Request::Plain(op).encode());
         self.send_frame(&connection, &frames.concat(), &[])?;
-        match self.receive(connection.as_fd(), Opcode::GetState, patience) {
+        let mut starts = match self.receive(connection.as_fd(), Opcode::GetState, patience) {
             // It ends just now.
             Err(ClientError::NoReply { .. } | ClientError::NotRunning { .. }) => return Ok(true),
-            answer => self.check(Opcode::GetState, answer?)?,
+            answer => {
+                let state = self.check(Opcode::GetState, answer?)?;
+                state_of(state.number) == Some(State::Starting)
+            }
         };
-        let ready = event::poll(connection.as_fd(), Ready::READ, deadline);
+        let mut ready = Ok(Ready::NONE);
+        // It is stopped when it runs; a start that hangs is not waited for.
+        if starts {
+            let patience = Instant::now().checked_add(exchange::MORE);
+            let until = patience.into_iter().chain(deadline).min();
+            ready = event::poll(connection.as_fd(), Ready::READ, until);
+            starts = matches!(ready, Ok(Ready::NONE)) && until != deadline && self.starts();
+        }
+        if starts {
+            return Err(self.not_yet(Opcode::Stop));
+        }
+        if matches!(ready, Ok(Ready::NONE)) {
+            ready = event::poll(connection.as_fd(), Ready::READ, deadline);
+        }
         if ready.map_err(|e| self.socket(e))? == Ready::NONE {
             // Too slow; unless the monitor itself is stopped.
             return match self.receive(connection.as_fd(), Opcode::Stop, deadline) {
@@ -505,6 +524,10 @@ impl Client {
 
     fn timeout(&self, op: Opcode, monitor: Option<Holder>) -> ClientError {
         ClientError::Timeout { name: self.name.clone(), command: op.row().name, monitor }
+    }
+
+    fn not_yet(&self, op: Opcode) -> ClientError {
+        ClientError::NotYet { name: self.name.clone(), command: op.row().name }
     }
 
     fn no_reply(&self, op: Opcode) -> ClientError {

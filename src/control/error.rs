@@ -34,6 +34,14 @@ pub enum ClientError {
         /// Who should have answered, if that can be seen.
         monitor: Option<Holder>,
     },
+    /// No answer in time, for it is not RUNNING yet.
+    #[error("container \"{name}\" is STARTING: {command} is for one that runs")]
+    NotYet {
+        /// The container.
+        name: String,
+        /// What was asked.
+        command: &'static str,
+    },
     /// The connection ended without an answer: the monitor is ending, or too old for the command.
     #[error("the monitor of \"{name}\" gave no answer to {command}")]
     NoReply {
@@ -95,7 +103,7 @@ impl Explain for ClientError {
         match self {
             Self::NotRunning { .. } => Some(errno::ECONNREFUSED),
             Self::Denied { .. } => Some(errno::EPERM),
-            Self::Timeout { .. } => Some(errno::ETIMEDOUT),
+            Self::Timeout { .. } | Self::NotYet { .. } => Some(errno::ETIMEDOUT),
             Self::Failed { errno, .. } => Some(*errno),
             Self::Socket { source, .. } => Some(source.errno),
             Self::NoReply { .. } | Self::Malformed { .. } => None,
@@ -116,6 +124,9 @@ impl Explain for ClientError {
             )),
             Self::Timeout { name, .. } => {
                 Some(format!("root may see what it is doing: ps axo pid,stat,args | grep {name}"))
+            }
+            Self::NotYet { name, .. } => {
+                Some(format!("lxc-wait -n {name} -s RUNNING waits for the end of its start"))
             }
             _ => None,
         }

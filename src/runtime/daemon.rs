@@ -31,20 +31,22 @@ pub enum Fate {
     Killed,
 }
 
-/// Runs `supervise` on `what` in this process, or in a daemon whose start it waits for. If the
-/// daemon is killed meanwhile, `after` is told to remove what it left behind. `cgroup` is where the daemon is made, if the kernel can.
+/// Runs `supervise` on `what` in this process, or in a daemon whose start it waits for. `release`
+/// drops the starter's hold on what is the daemon's then. If the daemon is killed meanwhile, `after`
+/// is told to remove what it left behind. `cgroup` is where the daemon is made, if the kernel can.
 ///
 /// `supervise` gets the end on which it reports RUNNING (none in foreground mode) and returns
 /// what became of the container. In daemon mode the answer is `Ok(None)` once the container runs.
 ///
 /// # Errors
 /// The failure of the start, after everything has been undone and the daemon is gone.
-pub fn launch<W, T>(
+pub fn launch<W, L, T>(
     mode: Mode,
     what: W,
     cgroup: Option<OwnedFd>,
     supervise: impl FnOnce(W, Option<End>, Placed) -> Result<T, Failure>,
-    after: impl FnOnce(W, Fate),
+    release: impl FnOnce(W) -> L,
+    after: impl FnOnce(L, Fate),
 ) -> Result<Option<T>, Failure> {
     if mode == Mode::Foreground {
         return supervise(what, None, Placed::Nowhere).map(Some);
@@ -61,6 +63,7 @@ pub fn launch<W, T>(
         }
         Cloned::Parent { pid, .. } => {
             drop(theirs);
+            let what = release(what);
             let answer = ours.receive().during(Step::Monitor)?;
             match answer {
                 Some(Message::Reached(Step::Running)) => {

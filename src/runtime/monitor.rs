@@ -13,13 +13,15 @@ use crate::control::state::State;
 use crate::seccomp::notify::Notifier;
 use crate::sys::event::{self, ALL_SIGNALS, SignalFd, Watch};
 use crate::sys::process::{self, Wait};
-use crate::sys::{errno, fd, memory};
+use crate::sys::{errno, fd, meanwhile, memory};
 use crate::tty;
 use crate::tty::host::Ground;
 use crate::tty::record::Record;
 use crate::util::signames::Signal;
+use std::cell::RefCell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::rc::Rc;
 
 /// What the console of one boot goes to.
 pub struct ConsoleEnds {
@@ -29,7 +31,8 @@ pub struct ConsoleEnds {
 
 /// What of the loop outlives a boot.
 pub struct Monitor {
-    server: Server,
+    /// Serves by itself while there is no [`Monitor::run`], see `sys::meanwhile`.
+    server: Rc<RefCell<Server>>,
     signals: SignalFd,
     terminals: tty::monitor::Terminals,
     notifier: Option<Notifier>,
@@ -49,18 +52,20 @@ impl Monitor {
             None => None,
         };
         let signals = SignalFd::new(ALL_SIGNALS).during(Step::Monitor)?;
+        let server = Rc::new(RefCell::new(server));
+        meanwhile::serve(&server);
         Ok(Self { server, signals, terminals, notifier })
     }
 
     /// Before a boot that follows a reboot: clients of the last one are let go, but for those who
     /// wait for the next RUNNING.
     pub fn between_boots(&mut self) {
-        self.server.keep_for_reboot(&mut Hands(&mut self.terminals));
+        self.server.borrow_mut().keep_for_reboot(&mut Hands(&mut self.terminals));
     }
 
     /// Enters a state and tells who waits for it.
     pub fn set_state(&mut self, state: State) {
-        self.server.set_state(state);
+        self.server.borrow_mut().set_state(state);
     }
 
     /// Connects the console of a boot with its peer, log and ring buffer.
@@ -76,7 +81,7 @@ impl Monitor {
 
     /// Gives up the name: from here on the container is STOPPED for everybody who asks.
     pub fn close(&mut self) {
-        self.server.close_socket();
+        self.server.borrow_mut().close_socket();
     }
 
     /// Runs until init has ended.
@@ -121,29 +126,32 @@ impl Monitor {
             let notifier = &mut self.notifier;
             let mut view =
                 View { plan: &mut *plan, live: &mut *live, cgroups: &mut *cgroups, notifier };
-            if let Err(e) = self.server.serve(&mut view, &mut Hands(&mut self.terminals)) {
+            let mut server = self.server.borrow_mut();
+            if let Err(e) = server.serve(&mut view, &mut Hands(&mut self.terminals)) {
                 log::error!("command socket: {e}");
             }
+            drop(server);
             if process::peek(live.init.pid()).during(Step::Running)? != Wait::Running {
                 break live.init.wait().during(Step::Running)?;
             }
         };
         self.terminals.finish();
-        self.server.announce_exit(raw_status(how));
+        self.server.borrow_mut().announce_exit(raw_status(how));
         Ok(how)
     }
 
     /// Sleeps until there is something to do.
     fn wait(&self, live: &Live) -> Result<Ready, Failure> {
         let read = |fd| Some(Watch { fd, read: true, write: false });
+        let server = self.server.borrow();
         let watches = [
             read(self.signals.as_fd()),
-            read(self.server.as_fd()),
+            read(server.as_fd()),
             read(self.terminals.as_fd()),
             live.init.pidfd().and_then(read),
             self.notifier.as_ref().and_then(|n| read(n.fd())),
         ];
-        let timeouts = [self.server.timeout(), self.terminals.timeout()];
+        let timeouts = [server.timeout(), self.terminals.timeout()];
         let timeout = timeouts.into_iter().flatten().min();
         let ready = event::poll_all(&watches, timeout).during(Step::Running)?;
         Ok(Ready { signals: ready & 1 != 0, notifier: ready & 1 << 4 != 0 })

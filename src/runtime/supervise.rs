@@ -64,9 +64,10 @@ pub fn start(what: Supervise, server: Server, mode: Mode) -> Result<Option<Ended
     // grace period of milliseconds.
     let cgroups = CgroupTree::create_monitor(&what.plan.cgroup).during(Step::Cgroups)?;
     let into = cgroups.monitor_fd();
-    let after = |(what, server, cgroups): (Supervise, Server, CgroupTree), fate| {
-        // First of all the name: whoever comes next may start.
-        drop(server);
+    // The socket is the monitor's alone: one that is gone must not be taken for one that sleeps, nor
+    // keep the next from its name.
+    let release = |(what, _, cgroups): (Supervise, Server, CgroupTree)| (what, cgroups);
+    let after = |(what, cgroups): (Supervise, CgroupTree), fate| {
         if fate == Fate::Killed {
             drop(cgroups);
             cgroup::remove_leftovers(&what.plan.cgroup, AFTER_KILL);
@@ -75,7 +76,7 @@ pub fn start(what: Supervise, server: Server, mode: Mode) -> Result<Option<Ended
         }
     };
     let run = |(what, server, cgroups), end, placed| supervise(what, server, cgroups, end, placed);
-    daemon::launch(mode, (what, server, cgroups), into, run, after)
+    daemon::launch(mode, (what, server, cgroups), into, run, release, after)
 }
 
 /// How long the processes of a killed monitor's container may take to die with it.
@@ -310,12 +311,12 @@ impl Session<'_> {
 
     /// What follows init's end, in LXC's order (`lxc_end`). False if a reboot must not follow.
     fn end(&mut self, mut live: Live, target: Target) -> bool {
+        self.monitor.set_state(State::Stopping);
         let hooks = &mut self.hooks;
         hooks.namespaces = start::namespace_numbers(&live.namespaces);
         if let Some(network) = &mut live.network {
             warn_all(network.down(&hooks.script_context()));
         }
-        self.monitor.set_state(State::Stopping);
         hooks.target = Some(target);
         let run = |kind| hook::run(kind, self.plan.config.hooks(kind), hooks, &[]);
         if let Err(e) = run(HookKind::Stop) {

@@ -8,6 +8,7 @@
 
 use crate::sys::errno::{EBADMSG, EMFILE};
 use crate::sys::error::{Result as SysResult, SysError};
+use crate::sys::meanwhile;
 use crate::sys::unix::{self, Block, Kind};
 use crate::util::blame::{Explain, Origin};
 use std::cell::Cell;
@@ -465,6 +466,7 @@ impl End {
     /// EBADMSG for a packet that is none of ours.
     pub fn receive(&self) -> SysResult<Option<Message>> {
         let mut buffer = [0u8; MAX_MESSAGE];
+        meanwhile::until_readable(Some(self.fd()));
         let got = unix::recv(self.fd(), &mut buffer, FDS_PER_MESSAGE, Block::Wait)?;
         if got.len == 0 {
             return Ok(None);

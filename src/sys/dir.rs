@@ -113,7 +113,9 @@ pub fn wait_change(fd: BorrowedFd<'_>, deadline: Option<Instant>) -> Result<bool
 
 /// Sleeps; signals do not shorten it.
 pub fn pause(time: Duration) {
-    std::thread::sleep(time);
+    if super::meanwhile::wait(&[], Some(time)).is_err() {
+        std::thread::sleep(time);
+    }
 }
 
 /// A second descriptor for the same open file.

@@ -18,6 +18,7 @@ mod image;
 pub mod inotify;
 pub mod lock;
 pub mod loopdev;
+pub mod meanwhile;
 pub mod memory;
 pub mod mount;
 pub mod netlink;

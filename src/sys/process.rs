@@ -5,6 +5,7 @@
 #![allow(unsafe_code, reason = "fork, clone3, execve and wait have no safe form")]
 
 use super::error::{At, Result, SysError};
+use super::meanwhile;
 use crate::util::signames::Signal;
 use std::ffi::{CStr, CString, OsStr, c_char};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -51,7 +52,10 @@ pub fn fork() -> Result<Fork> {
     let pid = unsafe { libc::fork() };
     match pid {
         -1 => Err(SysError::last("fork", "")),
-        0 => Ok(Fork::Child),
+        0 => {
+            meanwhile::forget();
+            Ok(Fork::Child)
+        }
         pid => Ok(Fork::Parent(pid)),
     }
 }
@@ -216,7 +220,10 @@ fn clone_legacy(flags: u64) -> Result<Cloned> {
 
 fn finish_clone(call: &'static str, pid: libc::c_long, flags: u64, pidfd: RawFd) -> Result<Cloned> {
     match pid {
-        0 => Ok(Cloned::Child),
+        0 => {
+            meanwhile::forget();
+            Ok(Cloned::Child)
+        }
         pid if pid > 0 => {
             let pidfd = (pidfd >= 0).then(|| {
                 // SAFETY: the kernel has just stored a new descriptor that nobody else knows.
@@ -396,6 +403,7 @@ impl KillOnDrop {
 
     /// Waits for the end; the process is reaped and the guard harmless then.
     pub fn wait(&mut self) -> Result<Wait> {
+        meanwhile::until_readable(self.pidfd());
         let how = wait(self.pid)?;
         self.armed = false;
         Ok(how)
@@ -413,7 +421,7 @@ impl Drop for KillOnDrop {
         if self.armed {
             // Nobody is left to tell: either it is gone already, or it dies now.
             let _ = send_signal(self.pid, self.pidfd.as_ref().map(AsFd::as_fd), libc::SIGKILL);
-            let _ = wait(self.pid);
+            let _ = self.wait();
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use super::error::{At, Result, SysError};
 use super::process::{self, CStrings, Fork, Pid, Wait};
-use super::{fd, signal};
+use super::{fd, meanwhile, signal};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// Bytes of a script's output that are kept; the rest is read and dropped.
@@ -155,26 +155,22 @@ fn exec_with_output(
 /// Reads until the end of the pipe or of the process, whichever is first: a daemon that a hook
 /// leaves behind with our pipe must not hold up the start. Keeps the first `keep` bytes.
 fn drain(reader: &OwnedFd, pid: Pid, keep: usize) -> Result<Vec<u8>> {
-    use rustix::event::{PollFd, PollFlags, poll};
     let mut kept = Vec::new();
     // FALLBACK(<5.3): without a pidfd the end of the pipe has to do.
     let pidfd = process::pidfd_open(pid).ok();
-    if pidfd.is_some() {
-        rustix::io::ioctl_fionbio(reader, true).at("ioctl", || "FIONBIO")?;
-    }
+    rustix::io::ioctl_fionbio(reader, true).at("ioctl", || "FIONBIO")?;
+    let mut pipe = Some(reader.as_fd());
     loop {
-        if let Some(pidfd) = &pidfd {
-            let mut fds = [PollFd::new(reader, PollFlags::IN), PollFd::new(pidfd, PollFlags::IN)];
-            match poll(&mut fds, None) {
-                Ok(_) | Err(rustix::io::Errno::INTR) => {}
-                Err(e) => return Err(SysError::rustix("poll", "", e)),
+        let ready = meanwhile::wait(&[pipe, pidfd.as_ref().map(AsFd::as_fd)], None)?;
+        let ended = ready & 2 != 0;
+        while pipe.is_some() {
+            match read_some(reader, &mut kept, keep)? {
+                Progress::More if ended => {}
+                Progress::End => pipe = None,
+                Progress::More | Progress::Nothing => break,
             }
-            let ended = fds[1].revents().contains(PollFlags::IN);
-            if read_some(reader, &mut kept, keep)? == Progress::End || ended {
-                while ended && read_some(reader, &mut kept, keep)? == Progress::More {}
-                return Ok(kept);
-            }
-        } else if read_some(reader, &mut kept, keep)? == Progress::End {
+        }
+        if ended || pipe.is_none() && pidfd.is_none() {
             return Ok(kept);
         }
     }

@@ -3,6 +3,7 @@
 
 use crate::machine::{Machine, Outcome, eventually};
 use crate::protocol::{theirs, without_lxc};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 /// Far more than the second that it takes, for a machine with much to do, and far less than for
@@ -110,7 +111,7 @@ fn nobody_hangs(m: &Machine, c: &str) {
     stuck.go_on();
     // One that stops while it is waited for.
     let mut waiting = m.lxc_command("wait", &["-n", c, "-s", "STOPPED"]);
-    let waiting = waiting.stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let waiting = waiting.stderr(Stdio::piped()).spawn().unwrap();
     let watched = format!("@{}/{c}/command", m.lxcpath().display());
     eventually(10, "the watch", || {
         let sockets = m.sh("cat /proc/net/unix").ok();
@@ -178,4 +179,109 @@ fn a_slow_hook_is_waited_for() {
     m.lxc("wait", &["-n", &c, "-s", "RUNNING", "-t", "60"]).ok();
     starting.wait().unwrap();
     assert_eq!(m.state(&c), "RUNNING");
+}
+
+/// Hooks that wait at fifos, one each for the way in and out.
+struct Gates<'a>(&'a Machine);
+
+impl Gates<'_> {
+    fn hook(&self, kind: &str) -> String {
+        let dir = self.0.dir.display();
+        self.0.sh(&format!("mkfifo {dir}/{kind}.in {dir}/{kind}.out")).ok();
+        format!(
+            "lxc.hook.{kind} = sh -c 'echo >{dir}/{kind}.in; read x <{dir}/{kind}.out; exit 0'\n"
+        )
+    }
+
+    fn reached(&self, kind: &str) {
+        self.0.sh(&format!("timeout 60 cat {}/{kind}.in", self.0.dir.display())).ok();
+    }
+
+    fn open(&self, kind: &str) {
+        self.0.sh(&format!("echo >{}/{kind}.out", self.0.dir.display())).ok();
+    }
+}
+
+/// The state is told while hooks run in the monitor and in the container, at the start, at a reboot
+/// and at the end. What only a container that runs can answer is answered when it does.
+#[test]
+fn the_state_is_told_while_hooks_run() {
+    let m = Machine::new();
+    let gates = Gates(&m);
+    let starts = ["pre-start", "pre-mount", "mount", "start-host"];
+    let hooks: String = starts.iter().chain(&["stop"]).map(|kind| gates.hook(kind)).collect();
+    let c = m.container("gates", &format!("lxc.net.0.type = empty\n{hooks}"));
+    let told = |state: &str| {
+        assert_eq!(m.state(&c), state);
+        let list = m.lxc("ls", &["-f", "-F", "NAME,STATE"]);
+        let row = [c.as_str(), state];
+        let found = list.stdout.lines().any(|line| line.split_whitespace().eq(row));
+        assert!(found && list.stderr.is_empty(), "{}{}", list.stdout, list.stderr);
+    };
+    let spawn = |tool: &str, args: &[&str]| {
+        let mut command = m.lxc_command(tool, args);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let ends = |child: std::process::Child, status: i32| {
+        let out = child.wait_with_output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        assert_eq!(out.status.code(), Some(status), "{}", text(&out.stderr));
+        text(&out.stdout) + &text(&out.stderr)
+    };
+    let starting = spawn("start", &["-n", &c]);
+    gates.reached(starts[0]);
+    told("STARTING");
+    // Neither for ever, nor without a word.
+    let no = [spawn("attach", &["-n", &c, "--", "true"]), spawn("stop", &["-n", &c, "-k"])];
+    for child in no {
+        let said = ends(child, 1);
+        assert!(said.contains(&format!("\"{c}\" is STARTING")), "{said}");
+        assert!(said.contains(&format!("hint: lxc-wait -n {c} -s RUNNING")), "{said}");
+    }
+    let waiting = spawn("wait", &["-n", &c, "-s", "RUNNING"]);
+    gates.open(starts[0]);
+    for kind in &starts[1..3] {
+        gates.reached(kind);
+        told("STARTING");
+        gates.open(kind);
+    }
+    gates.reached(starts[3]);
+    told("STARTING");
+    let attaching = spawn("attach", &["-n", &c, "--", "hostname"]);
+    gates.open(starts[3]);
+    assert_eq!(ends(starting, 0), "");
+    assert_eq!(ends(attaching, 0), "gates\n");
+    ends(waiting, 0);
+    told("RUNNING");
+    let rebooting = spawn("stop", &["-n", &c, "-r"]);
+    gates.reached("stop");
+    told("STOPPING");
+    m.lxc("attach", &["-n", &c, "--", "true"]).fails(1);
+    gates.open("stop");
+    for kind in starts {
+        gates.reached(kind);
+        told("STARTING");
+        gates.open(kind);
+    }
+    ends(rebooting, 0);
+    told("RUNNING");
+    // Who comes while it ends waits for the end, however it is to be stopped.
+    let stopping = spawn("stop", &["-n", &c, "-k"]);
+    gates.reached("stop");
+    told("STOPPING");
+    let more = [&["-k"][..], &[], &["-t", "60"]];
+    let more = more.map(|how| spawn("stop", &[&["-n", &c], how].concat()));
+    gates.open("stop");
+    ends(stopping, 0);
+    for child in more {
+        let out = child.wait_with_output().unwrap();
+        // Or it came when all was over.
+        assert!(
+            matches!(out.status.code(), Some(0 | 2)),
+            "{}",
+            String::from_utf8_lossy(&out.stderr)
+        );
+        assert_eq!(m.state(&c), "STOPPED");
+    }
+    told("STOPPED");
 }

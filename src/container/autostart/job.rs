@@ -271,7 +271,13 @@ impl Job {
     /// Asks init and waits; a container that does not halt is killed.
     fn ask(&self, link: &OwnedFd, request: Request) -> Result<Outcome, Outcome> {
         let ended = |e: PowerError| match request {
-            Request::Halt if e.is_not_running() => Outcome::Stopped,
+            // Its end may still be under way.
+            Request::Halt if e.is_not_running() => {
+                match power::wait(&self.container, &[State::Stopped], self.patience) {
+                    Ok(true) => Outcome::Stopped,
+                    _ => failed(&e),
+                }
+            }
             _ => failed(&e),
         };
         if info::state(&self.container.client()).is_ok_and(|state| state == State::Frozen) {

@@ -1,7 +1,8 @@
 //! Frames to a monitor and back: connections, deadlines, descriptors. What the answers mean is the
 //! business of the questions in `client.rs`.
 
-use super::super::proto::{FrameError, HEADER_BYTES, Header, Opcode, Request, reply_len};
+use super::super::proto::{FrameError, HEADER_BYTES, Header, Opcode, Request, reply_len, state_of};
+use super::super::state::State;
 use super::{Answer, Client, ClientError, Holder, Result};
 use crate::sys::event::{self, Ready};
 use crate::sys::unix::{self, Block, Creds};
@@ -10,7 +11,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 /// How much longer a monitor may take that is at work when its time is over.
-const MORE: Duration = Duration::from_secs(9);
+pub(super) const MORE: Duration = Duration::from_secs(9);
+
+/// How long a monitor that serves its socket during a start may take to say that it is at that.
+const PROBE: Duration = Duration::from_millis(300);
 
 /// The largest console log that is taken from a monitor.
 const LOG_MAX: usize = 64 << 20;
@@ -47,8 +51,12 @@ impl Client {
     }
 
     /// Two questions sent at once, or sent before. A monitor that closes after the first is asked
-    /// again.
-    pub(super) fn pair(&self, requests: [Request; 2]) -> [Result<Answer>; 2] {
+    /// again. The answer to the second is not waited for when the first is `enough`.
+    pub(super) fn pair(
+        &self,
+        requests: [Request; 2],
+        enough: impl FnOnce(&Answer) -> bool,
+    ) -> [Result<Answer>; 2] {
         let asked = self.asked.take();
         let deadline = asked.as_ref().map_or_else(|| self.deadline(), |(_, deadline)| *deadline);
         let first = (|| {
@@ -73,6 +81,9 @@ impl Client {
             }
         };
         let op = requests[1].opcode();
+        if enough(&first) {
+            return [Ok(first), Err(self.no_reply(op))];
+        }
         let second = match self.receive(connection.as_fd(), op, deadline) {
             Ok(answer) => {
                 self.idle.set(Some(connection));
@@ -209,8 +220,9 @@ impl Client {
             if now.is_ok_and(|ready| ready.read || ready.hangup) {
                 return Ok(());
             }
+            let starts = late && op != Opcode::GetState && self.starts();
             let works = match holder {
-                Some(one) => one.is_busy(),
+                Some(one) => starts || one.is_busy(),
                 None => !unix::is_listening(&self.address),
             };
             match (holder, more) {
@@ -219,9 +231,24 @@ impl Client {
                     deadline = Instant::now().checked_add(time);
                     more = None;
                 }
+                _ if late && starts => return Err(self.not_yet(op)),
                 _ if late => return Err(self.timeout(op, holder)),
                 _ => {}
             }
         }
+    }
+
+    /// True if the monitor says that the container is STARTING.
+    pub(super) fn starts(&self) -> bool {
+        let ask = || {
+            let soon = Instant::now().checked_add(PROBE);
+            let connection = self.connect(soon).ok()?;
+            self.send(&connection, &Request::Plain(Opcode::GetState), &[]).ok()?;
+            event::poll(connection.as_fd(), Ready::READ, soon).ok()?;
+            let mut bytes = [0; HEADER_BYTES];
+            let got = unix::recv(connection.as_fd(), &mut bytes, 0, Block::DontWait).ok()?;
+            (got.len == bytes.len()).then(|| Header::decode(&bytes).number())
+        };
+        ask().and_then(state_of) == Some(State::Starting)
     }
 }

@@ -14,8 +14,9 @@ pub struct Holder {
 }
 
 impl Holder {
-    /// Who listens on an abstract address; of several one that is stopped. `None` if that cannot
-    /// be seen: another user's, or outside of our pid namespace.
+    /// Who listens on an abstract address; of several one that is stopped, or else one that is busy:
+    /// the process that will be init has the socket, too, until it executes that. `None` if that
+    /// cannot be seen: another user's, or outside of our pid namespace.
     pub(super) fn find(address: &[u8]) -> Option<Self> {
         let address = std::str::from_utf8(address).ok()?;
         let table = fd::read_to_string("/proc/net/unix").ok()?;
@@ -23,7 +24,8 @@ impl Holder {
         // The socket was made by the starter, so the kernel's word for the peer would be that one.
         let holders = procfs::holders_of(&format!("socket:[{inode}]"));
         let all: Vec<Self> = holders.into_iter().filter_map(Self::look).collect();
-        all.iter().find(|one| one.is_stopped()).or(all.first()).copied()
+        let find = |is: fn(Self) -> bool| all.iter().copied().find(|one| is(*one));
+        find(Self::is_stopped).or_else(|| find(Self::is_busy)).or(all.first().copied())
     }
 
     /// The same again, without a search when the process is known.

@@ -67,7 +67,11 @@ pub(super) struct Client {
     pub(super) peer: Creds,
     /// And may ask.
     pub(super) admitted: bool,
+    /// So it was found while the container's processes could not be told from others.
+    pub(super) alone: bool,
     pub(super) phase: Phase,
+    /// A request that waits until the container runs.
+    pub(super) held: Option<Message>,
     pub(super) interest: Ready,
     /// What the socket did not take yet, and how much of it is gone.
     out: Vec<u8>,
@@ -76,8 +80,18 @@ pub(super) struct Client {
 
 impl Client {
     pub(super) fn new(id: u32, fd: OwnedFd, peer: Creds, admitted: bool) -> Self {
-        let phase = Phase::reading();
-        Self { id, fd, peer, admitted, phase, interest: Ready::READ, out: Vec::new(), sent: 0 }
+        Self {
+            id,
+            fd,
+            peer,
+            admitted,
+            alone: false,
+            phase: Phase::reading(),
+            held: None,
+            interest: Ready::READ,
+            out: Vec::new(),
+            sent: 0,
+        }
     }
 
     /// True while an answer is not wholly out.

@@ -3,9 +3,11 @@
 //!
 //! Nothing a client does can make the monitor sleep: sockets are non-blocking, unread answers stay
 //! with their client, a freeze is asked for and looked after again. Who may ask is decided in
-//! `admit`, what is answered in `answer`. Start reading at [`Server::serve`].
+//! `admit`, what is answered in `answer`, and in `alone` while the container is made or taken down.
+//! Start reading at [`Server::serve`].
 
 mod admit;
+mod alone;
 mod answer;
 mod client;
 #[cfg(test)]
@@ -13,6 +15,7 @@ mod tests;
 
 pub use admit::Gate;
 
+use self::alone::Nobody;
 use self::client::{Client, Phase};
 use super::address;
 use super::proto::{CgroupInfo, ConsoleLog, DeviceRule, encode_reply};
@@ -120,6 +123,8 @@ pub struct Server {
     clients: Vec<Client>,
     next_id: u32,
     freeze: Option<Freezing>,
+    /// For as long as there is no container to be asked; lent out while it answers.
+    nobody: Option<Box<Nobody>>,
 }
 
 /// A freeze or thaw that is under way.
@@ -148,6 +153,7 @@ impl Server {
             clients: Vec::new(),
             next_id: 1,
             freeze: None,
+            nobody: Some(Box::new(Nobody::new(lxcpath, name))),
         })
     }
 
@@ -228,12 +234,30 @@ impl Server {
 
     /// How long the loop may sleep before [`Server::serve`] wants to be called again.
     pub fn timeout(&self) -> Option<Duration> {
+        if self.clients.iter().any(|client| client.held.is_some()) {
+            return Some(Duration::ZERO);
+        }
         Some(self.freeze.as_ref()?.next.saturating_duration_since(Instant::now()))
     }
 
     /// Does whatever there is to do now; never sleeps. Call it when the server is readable
     /// ([`AsFd`]) or [`Server::timeout`] has passed.
     pub fn serve(
+        &mut self,
+        container: &mut dyn Container,
+        terminals: &mut dyn Terminals,
+    ) -> Result<()> {
+        self.rounds(container, terminals)?;
+        // Who did not wait for it is gone by now.
+        let held = self.clients.iter().filter(|c| c.held.is_some()).map(|c| c.id.into());
+        for id in held.collect::<Vec<u64>>() {
+            self.client_ready(id, Ready::READ, container, terminals);
+        }
+        self.watch_freeze(container, terminals);
+        Ok(())
+    }
+
+    fn rounds(
         &mut self,
         container: &mut dyn Container,
         terminals: &mut dyn Terminals,
@@ -251,7 +275,6 @@ impl Server {
                 break;
             }
         }
-        self.watch_freeze(container, terminals);
         Ok(())
     }
 
@@ -279,7 +302,11 @@ impl Server {
         let id = self.next_id;
         self.next_id = self.next_id.wrapping_add(1).max(1);
         match self.epoll.add(fd.as_fd(), id.into(), Ready::READ) {
-            Ok(()) => self.clients.push(Client::new(id, fd, peer, admitted)),
+            Ok(()) => {
+                let mut client = Client::new(id, fd, peer, admitted);
+                client.alone = self.is_alone();
+                self.clients.push(client);
+            }
             Err(e) => log::debug!("client dropped: {e}"),
         }
         Ok(())
@@ -287,7 +314,8 @@ impl Server {
 
     /// Drops the oldest of those that have nothing under way; false if there is none.
     fn evict(&mut self, terminals: &mut dyn Terminals, which: impl Fn(&Client) -> bool) -> bool {
-        let idle = |c: &Client| matches!(c.phase, Phase::Reading(_)) && which(c);
+        let idle =
+            |c: &Client| matches!(c.phase, Phase::Reading(_)) && c.held.is_none() && which(c);
         match self.clients.iter().position(idle) {
             Some(at) => {
                 self.remove(at, terminals);
@@ -334,9 +362,19 @@ impl Server {
         if !ready.read && !ready.hangup {
             return Ok(());
         }
+        self.admit_again(at, container);
         // Several requests may have been sent at once. Not all in one go: others wait, too.
         for _ in 0..REQUESTS_AT_ONCE {
-            let Some(message) = self.clients[at].read()? else { break };
+            let client = &mut self.clients[at];
+            if ready.hangup && client.held.is_some() {
+                return Err(client::Gone);
+            }
+            let held = client.held.take();
+            let Some(message) = held.map_or_else(|| client.read(), |m| Ok(Some(m)))? else { break };
+            if self.must_wait(&message) {
+                self.clients[at].held = Some(message);
+                break;
+            }
             let Client { id, peer, admitted, .. } = self.clients[at];
             let admitted = admitted && self.gate.admits_sender(message.creds, peer, container);
             let next = match admitted {
@@ -362,7 +400,11 @@ impl Server {
     fn update_interest(&mut self, at: usize) {
         let client = &mut self.clients[at];
         // Not both: a client that asks on without reading would wake us for ever.
-        let interest = if client.unsent() { Ready::WRITE } else { Ready::READ };
+        let interest = match (client.unsent(), &client.held) {
+            (true, _) => Ready::WRITE,
+            (false, Some(_)) => Ready::NONE,
+            (false, None) => Ready::READ,
+        };
         if client.interest != interest {
             client.interest = interest;
             if let Err(e) = self.epoll.modify(client.fd.as_fd(), client.id.into(), interest) {
