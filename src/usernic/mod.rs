@@ -7,7 +7,7 @@
 //! callers can use the other.
 
 mod caller;
-mod nics;
+pub mod nics;
 pub mod policy;
 
 use crate::config::path::SYSCONFDIR;
@@ -64,17 +64,19 @@ fn system(what: &'static str) -> impl FnOnce(SysError) -> Error {
 
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Verb {
+#[allow(missing_docs, reason = "the words of the usage")]
+pub enum Verb {
     Create { pid: u32, nic: Option<String> },
     Delete { netns: String, nic: String },
 }
 
 /// A command line. LXCPATH and NAME are there for LXC's sake, and mean nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Request {
-    verb: Verb,
-    kind: String,
-    bridge: String,
+#[allow(missing_docs, reason = "the words of the usage")]
+pub struct Request {
+    pub verb: Verb,
+    pub kind: String,
+    pub bridge: String,
 }
 
 /// Runs the program.
@@ -190,7 +192,11 @@ fn find(
     own.map(|g| Entry::new(&g.owner, kind, bridge, nic)).find(|entry| nics.has(entry))
 }
 
-fn parse(words: &[OsString]) -> Result<Request, Error> {
+/// Reads the command line.
+///
+/// # Errors
+/// It is none of the two of the usage, or what has to be the name of an interface is none.
+pub fn parse(words: &[OsString]) -> Result<Request, Error> {
     // Anything that is no text means something else to somebody.
     let words: Option<Vec<&str>> =
         words.iter().map(|w| std::str::from_utf8(w.as_bytes()).ok()).collect();

@@ -12,17 +12,17 @@ const MAX: usize = 4 << 20;
 
 /// One line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Entry(String);
+pub struct Entry(String);
 
 impl Entry {
     /// None of the four holds a blank: they are names of interfaces, users and groups.
-    pub(super) fn new(owner: &str, kind: &str, bridge: &str, nic: &str) -> Self {
+    pub fn new(owner: &str, kind: &str, bridge: &str, nic: &str) -> Self {
         Self(format!("{owner} {kind} {bridge} {nic}"))
     }
 }
 
 /// The locked database.
-pub(super) struct Nics {
+pub struct Nics {
     file: Option<OwnedFd>,
     lines: Vec<String>,
     changed: bool,
@@ -30,24 +30,32 @@ pub(super) struct Nics {
 
 impl Nics {
     /// Opens it, which makes it, and waits for its lock.
-    pub(super) fn open() -> Result<Self> {
+    ///
+    /// # Errors
+    /// The file's or the lock's.
+    pub fn open() -> Result<Self> {
         let file = lock::open_lock_file(Path::new("/run"), Path::new("lxc"), OsStr::new("nics"))?;
         lock::lock(file.as_fd(), lock::Wait::Yes)?;
         let bytes = fd::read_fd(file.as_fd(), MAX)?;
         Ok(Self { file: Some(file), ..Self::parse(&String::from_utf8_lossy(&bytes)) })
     }
 
-    fn parse(text: &str) -> Self {
+    /// Of a text, in no file.
+    pub fn parse(text: &str) -> Self {
         let lines = text.lines().filter(|l| !l.trim().is_empty()).map(str::to_owned).collect();
         Self { file: None, lines, changed: false }
     }
 
-    fn text(&self) -> String {
+    /// What [`Self::save`] writes.
+    pub fn text(&self) -> String {
         self.lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect()
     }
 
     /// Writes it back if there is something new.
-    pub(super) fn save(&mut self) -> Result<()> {
+    ///
+    /// # Errors
+    /// Those of writing.
+    pub fn save(&mut self) -> Result<()> {
         match &self.file {
             Some(file) if self.changed => fd::rewrite(file.as_fd(), self.text().as_bytes())?,
             _ => {}
@@ -56,16 +64,19 @@ impl Nics {
         Ok(())
     }
 
-    pub(super) fn has(&self, entry: &Entry) -> bool {
+    /// True if that very line is in it.
+    pub fn has(&self, entry: &Entry) -> bool {
         self.lines.contains(&entry.0)
     }
 
-    pub(super) fn add(&mut self, entry: &Entry) {
+    /// One more line.
+    pub fn add(&mut self, entry: &Entry) {
         self.lines.push(entry.0.clone());
         self.changed = true;
     }
 
-    pub(super) fn remove(&mut self, entry: &Entry) {
+    /// Takes a line out.
+    pub fn remove(&mut self, entry: &Entry) {
         self.keep(&mut |line| line != entry.0);
     }
 
@@ -76,13 +87,13 @@ impl Nics {
     }
 
     /// How many devices of that type `owner` has on the bridge.
-    pub(super) fn count(&self, owner: &str, kind: &str, bridge: &str) -> usize {
+    pub fn count(&self, owner: &str, kind: &str, bridge: &str) -> usize {
         let start = Entry::new(owner, kind, bridge, "").0;
         self.lines.iter().filter(|line| line.starts_with(&start)).count()
     }
 
     /// Forgets the devices that are gone, of those that the caller may have.
-    pub(super) fn cull(
+    pub fn cull(
         &mut self,
         grants: &[Grant],
         kind: &str,

@@ -36,15 +36,15 @@ pub fn lines<'a>(text: &'a str, named: &Named) -> impl Iterator<Item = Line<'a>>
 
 /// What the lines of one owner come to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Grant {
+pub struct Grant {
     /// `USER` or `@GROUP`, as it is in the database too.
-    pub(super) owner: String,
+    pub owner: String,
     /// How many devices.
-    pub(super) limit: u32,
+    pub limit: u32,
 }
 
 /// What `text` allows on `bridge`, in the order of its lines; lines of one owner are added up.
-pub(super) fn grants(text: &str, named: &Named, kind: &str, bridge: &str) -> Vec<Grant> {
+pub fn grants(text: &str, named: &Named, kind: &str, bridge: &str) -> Vec<Grant> {
     let mut found: Vec<Grant> = Vec::new();
     for line in lines(text, named).filter(|line| line.kind == kind && line.bridge == bridge) {
         match found.iter_mut().find(|grant| grant.owner == line.owner) {
