@@ -227,8 +227,9 @@ fn lxc_top_has_a_line_for_each_that_runs() {
     };
     assert_eq!(names(&[]), [a.clone(), b.clone()]);
     assert_eq!(names(&["-r"]), [b.clone(), a.clone()]);
-    assert_eq!(names(&["-s", "c"]), [a.clone(), b.clone()]);
-    assert_eq!(names(&["-s", "c", "-r", "-n", ".*"]), [b.clone(), a.clone()]);
+    // As in LXC names come from the first on and figures from the largest on.
+    assert_eq!(names(&["-s", "c"]), [b.clone(), a.clone()]);
+    assert_eq!(names(&["-s", "c", "-r", "-n", ".*"]), [a.clone(), b.clone()]);
     assert_eq!(names(&["-n", &b]), [b.as_str()]);
     // The same processor time as lxc-info tells, but for what has been used since.
     let cpu = |row: &str| row.split(',').nth(1).unwrap().parse::<u64>().unwrap();
