@@ -615,6 +615,9 @@ pub fn scene(scene: &Scene, print: bool) -> Vec<Difference> {
     let m = Machine::new();
     let lxcpath = m.lxcpath().display().to_string();
     m.sh(&format!("mkdir -p /var/lib/lxc; mount --bind {lxcpath} /var/lib/lxc")).ok();
+    // LXC's lxc-execute changes owner and mode of what its streams are; not the host's, please.
+    let full = m.dir.join("full").display().to_string();
+    m.sh(&format!("mknod -m 666 {full} c 1 7 && mount --bind {full} /dev/full")).ok();
     let bin = m.dir.join("bin");
     fs::create_dir_all(&bin).unwrap();
     m.sh(&format!("{BINARY} --install {}", bin.display())).ok();
