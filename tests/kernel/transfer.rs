@@ -265,7 +265,7 @@ fn a_start_waits_for_who_works_on_the_files() {
     assert_eq!(m.inside(&c, "cat /tmp/file").ok(), "half");
     m.lxc("stop", &["-n", &c, "-k"]).ok();
 
-    // While it starts nobody takes it for stopped.
+    // While it starts nobody takes it for stopped: it is waited for, a while.
     fs::write(m.dir.join("slow"), "").unwrap();
     let mut starter = m.lxc_command("start", &["-n", &c]).spawn().unwrap();
     crate::machine::eventually(15, "the hook", || m.dir.join("began").exists().then_some(()));
@@ -273,5 +273,5 @@ fn a_start_waits_for_who_works_on_the_files() {
     fs::remove_file(m.dir.join("slow")).unwrap();
     assert!(starter.wait().unwrap().success());
     let said = said.fails(1);
-    assert!(said.contains("did not answer"), "{said}");
+    assert!(said.contains("is STARTING") && said.contains("lxc-wait"), "{said}");
 }

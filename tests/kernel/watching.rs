@@ -242,13 +242,14 @@ fn lxc_top_has_a_line_for_each_that_runs() {
         "{json}"
     );
 
-    // One whose monitor is stopped is not left out, and costs a second.
+    // One whose monitor is stopped is not left out; it costs a second, and the status tells.
     let monitor = m.monitor_pid(&b).unwrap();
     m.sh(&format!("kill -STOP {monitor}")).ok();
     let looked = m.lxc("top", &["-b", "--once"]);
     m.sh(&format!("kill -CONT {monitor}")).ok();
-    assert!(looked.stderr.contains(&b), "{}", looked.stderr);
-    assert!(looked.ok().contains(&format!(",{b},,,,,,,,\n")));
+    assert!(looked.stdout.contains(&format!(",{b},,,,,,,,\n")), "{}", looked.stdout);
+    let said = looked.fails(1);
+    assert!(said.contains(&b), "{said}");
 
     for wrong in [&["-d", "x"][..], &["-d", "0"], &["-s", "x"], &["--once"], &["-n", "["]] {
         m.lxc("top", wrong).fails(1);
