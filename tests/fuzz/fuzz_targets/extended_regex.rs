@@ -54,6 +54,7 @@ fn is_common(pattern: &str) -> bool {
     let escape = |pair: &[u8]| pair[0] == b'\\' && b"bB<>`'".contains(&pair[1]);
     is_plain(pattern)
         && pattern.bytes().filter(|b| b"{+".contains(b)).count() <= 3
+        && pattern.bytes().filter(|b| *b == b'{').count() <= 1
         && numbers.all(|digits| digits.len() <= 1)
         && !pattern.as_bytes().windows(2).any(escape)
 }
