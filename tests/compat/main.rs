@@ -105,12 +105,8 @@ fn run(args: &[String]) -> c_int {
             word => words.push(word.to_string()),
         }
     }
-    // What the caller ignores (a shell's background jobs ignore two signals) or left open is his;
-    // LXC would hand it on to whatever is attached.
-    for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM] {
-        // SAFETY: sets a default disposition; there is no handler whose data could be in use.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
-    }
+    // What the caller ignores or left open is his; LXC would hand it on to whatever is attached.
+    machine::hear_signals();
     // SAFETY: marks descriptors close-on-exec, which takes nothing from anybody in this process.
     unsafe {
         libc::syscall(libc::SYS_close_range, 3, u32::MAX, 4 /* CLOSE_RANGE_CLOEXEC */)

@@ -140,6 +140,10 @@ fn a_container_killed_while_it_is_put_back_can_be_destroyed() {
     let (disk, path) = (disk.display(), machine.lxcpath());
     let path = path.display();
     for kind in ["dir", "loop", "btrfs"] {
+        if kind == "loop" && machine.lacks("fsopen") {
+            println!("skipped: an image, which needs fsopen of Linux 5.2");
+            continue;
+        }
         if kind == "btrfs" {
             machine.sh(&format!("mount --bind {disk} {path}")).ok();
         }

@@ -52,6 +52,16 @@ impl Outcome {
     }
 }
 
+/// Signals that the caller of the tests ignores (a shell's background jobs ignore two of them) would be
+/// ignored by all that is run, for ever.
+#[allow(unsafe_code, reason = "signal dispositions")]
+pub fn hear_signals() {
+    for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM] {
+        // SAFETY: sets a default disposition; there is no handler whose data could be in use.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+}
+
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
 /// See the module's text.
@@ -95,6 +105,7 @@ impl Machine {
     /// A fresh machine whose kernel, for everything that is run there, lacks these system calls.
     pub fn without(missing: &[&str]) -> Self {
         let missing = missing.iter().flat_map(|name| missing::numbers(name)).collect();
+        hear_signals();
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let tag = format!("lt{:x}x{number:x}", std::process::id());
         let base =
