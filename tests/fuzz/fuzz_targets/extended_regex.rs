@@ -44,8 +44,10 @@ fuzz_target!(init: lxcbox_fuzz::seed(SEEDS), |input: &str| {
     }
 });
 
+/// A line: at the end of one glibc takes the next one's first character for behind the end of the text,
+/// which names of containers have not got.
 fn is_plain(text: &str) -> bool {
-    text.is_ascii() && !text.contains('\0') && text.len() <= 64
+    text.is_ascii() && !text.contains(['\0', '\n']) && text.len() <= 64
 }
 
 /// Left out: what costs the C library much time or memory, and its own words behind a backslash.
