@@ -4,7 +4,7 @@ use super::Applet;
 use crate::container::Container;
 use crate::container::create::{self, Request, Store};
 use crate::container::template::Template;
-use crate::storage::{Format, Kind, Made, StorageError};
+use crate::storage::{self, Format, Kind, Made};
 use crate::ui::args::{get, get_text};
 use crate::ui::command::{ArgMatches, Command};
 use crate::ui::{Context, Failure, help, report};
@@ -93,7 +93,7 @@ fn storage(ctx: &Context, matches: &ArgMatches) -> Result<Store, Failure> {
     }
     if kinds.is_empty() {
         let kind = stores.first().and_then(|word| Kind::parse(word)).unwrap_or(Kind::Dir);
-        return Err(StorageError::NotNew { kind }.into());
+        return Err(Box::new(storage::Fault::NotNew { kind }).into());
     }
     for (name, needs) in STORE_OPTIONS {
         if get(matches, name).is_some() && !needs.split(", ").any(|need| stores.contains(&need)) {

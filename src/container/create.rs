@@ -91,7 +91,7 @@ pub enum CreateError {
     Template(Box<TemplateError>),
     /// The root file system.
     #[error(transparent)]
-    Storage(Box<StorageError>),
+    Storage(#[from] StorageError),
     /// The rest of an aborted creation cannot be removed.
     #[error("removing what an aborted lxc-create left")]
     Rest(#[source] Box<DestroyError>),
@@ -106,7 +106,7 @@ pub enum CreateError {
 boxed! {
     CreateError:
     Lock(LockError), Config(ConfigError), IdMap(IdMapError), Template(TemplateError),
-    Rest(DestroyError), Storage(StorageError),
+    Rest(DestroyError),
 }
 
 impl Explain for CreateError {

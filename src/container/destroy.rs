@@ -9,7 +9,7 @@ use crate::control::client::ClientError;
 use crate::control::state::State;
 use crate::hook::{self, HookContext, HookError};
 use crate::idmap::{IdMap, with_rights_over};
-use crate::storage::{self, Backend, StorageError, dir::Dir};
+use crate::storage::{self, Backend, Fault, StorageError, dir::Dir};
 use crate::sys::lock::Wait;
 use crate::sys::{SysError, cred, dirs, errno, fd, tree};
 use crate::util::blame::{Explain, boxed};
@@ -91,13 +91,13 @@ pub enum DestroyError {
     Hook(Box<HookError>),
     /// Its storage.
     #[error(transparent)]
-    Storage(Box<StorageError>),
+    Storage(#[from] StorageError),
 }
 
 boxed! {
     DestroyError:
     Lock(LockError), Config(ConfigError), Client(ClientError), Power(power::PowerError),
-    Hook(HookError), Storage(StorageError),
+    Hook(HookError),
 }
 
 impl DestroyError {
@@ -427,10 +427,10 @@ fn removable_rootfs(
 
 /// Removes a tree or a file, never through a link or into another file system.
 pub(super) fn remove_tree(path: &Path) -> Result<(), DestroyError> {
-    match Dir::new(path.to_owned(), None).destroy() {
-        Err(StorageError::Destroy { path, source }) => Err(DestroyError::Directory(path, source)),
-        other => Ok(other?),
-    }
+    Dir::new(path.to_owned(), None).destroy().map_err(|error| match *error {
+        Fault::Destroy { path, source } => DestroyError::Directory(path, source),
+        other => DestroyError::Storage(Box::new(other)),
+    })
 }
 
 #[cfg(test)]

@@ -64,7 +64,7 @@ pub enum LiveError {
     Lock(Box<LockError>),
     /// Its root file system.
     #[error(transparent)]
-    Storage(Box<StorageError>),
+    Storage(#[from] StorageError),
     /// Mounting it.
     #[error(transparent)]
     Mount(Box<MountError>),
@@ -99,7 +99,7 @@ macro_rules! boxed {
 
 boxed!(
     AttachError => Hold, NetError => Net, ConfigError => Config,
-    LimitError => Limit, LockError => Lock, StorageError => Storage,
+    LimitError => Limit, LockError => Lock,
     MountError => Mount
 );
 

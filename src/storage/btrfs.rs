@@ -1,6 +1,6 @@
 //! The `btrfs` backend: a subvolume.
 
-use super::{Backend, Kind, StorageError, dir};
+use super::{Backend, Fault, Kind, StorageError, dir};
 use crate::sys::{SysError, btrfs, copy, dirs, path as syspath};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -49,7 +49,7 @@ impl Backend for Btrfs {
             btrfs::create(copy::open(above)?.as_fd(), name)?;
             syspath::set_owner(copy::open(&self.path)?.as_fd(), owner.0, owner.1)
         };
-        make().map_err(|source| StorageError::Create { path: self.path.clone(), source })
+        make().map_err(|source| Box::new(Fault::Create { path: self.path.clone(), source }))
     }
 
     fn destroy(&self) -> Result<(), StorageError> {

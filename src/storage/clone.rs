@@ -2,7 +2,7 @@
 //! is pure; [`Fresh::fill`] carries it out.
 
 use super::overlay::Overlay;
-use super::{Backend, Kind, Made, StorageError, device, fresh, image};
+use super::{Backend, Fault, Kind, Made, StorageError, device, fresh, image};
 use crate::mount::{RootSource, open_source};
 use crate::sys::copy::{self, Copied, Tick};
 use crate::sys::fd::{self, OpenFlags};
@@ -74,10 +74,10 @@ pub fn plan(source: &dyn Backend, dir: &Path, wish: &Wish) -> Result<Fresh, Stor
             false => layered(lower, Method::Delta),
         },
         (_, Kind::Overlay, _) if wish.snapshot => {
-            Err(StorageError::NoSnapshot { kind, what: "the lower layer of an overlay" })
+            Err(Box::new(Fault::NoSnapshot { kind, what: "the lower layer of an overlay" }))
         }
         (_, Kind::Overlay, _) => {
-            Err(StorageError::NoSnapshot { kind, what: "copied into an overlay without -s" })
+            Err(Box::new(Fault::NoSnapshot { kind, what: "copied into an overlay without -s" }))
         }
         (Kind::Btrfs, Kind::Btrfs, _) => {
             Ok(Fresh { backend: fresh(store, dir, &wish.made)?, method: Method::Subvolume })
@@ -98,7 +98,7 @@ pub fn plan(source: &dyn Backend, dir: &Path, wish: &Wish) -> Result<Fresh, Stor
             let method = if shared { Method::Volume { thin } } else { Method::Tree };
             Ok(Fresh { backend: fresh(store, dir, &made)?, method })
         }
-        _ if wish.snapshot => Err(StorageError::NoSnapshot { kind, what: "snapshotted" }),
+        _ if wish.snapshot => Err(Box::new(Fault::NoSnapshot { kind, what: "snapshotted" })),
         (Kind::Loop, Kind::Loop, _) if !wish.resize => {
             Ok(Fresh { backend: fresh(store, dir, &wish.made)?, method: Method::Image })
         }
@@ -149,8 +149,9 @@ impl Fresh {
         owner: (u32, u32),
         tick: Tick<'_>,
     ) -> Result<Copied, StorageError> {
-        let failed =
-            |cause| StorageError::Copy { what: source.path().display().to_string(), source: cause };
+        let failed = |cause| {
+            Box::new(Fault::Copy { what: source.path().display().to_string(), source: cause })
+        };
         let from = source.root_source();
         let to = self.backend.root_source();
         match (self.method, &from, &to) {

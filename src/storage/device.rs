@@ -2,7 +2,7 @@
 //! device with a file system starts the same way.
 
 use super::tool::{self, Format, Said};
-use super::{Backend, Kind, Made, StorageError};
+use super::{Backend, Fault, Kind, Made, StorageError};
 use crate::sys::dirs;
 use std::path::{Path, PathBuf};
 
@@ -32,13 +32,13 @@ impl Volume {
         let name = super::volume_name(dir, made);
         if [group, name].iter().any(|part| part.is_empty() || part.starts_with(['-', '.'])) {
             let name = format!("{group}/{name}");
-            return Err(StorageError::BadName { kind: Kind::Lvm, name });
+            return Err(Box::new(Fault::BadName { kind: Kind::Lvm, name }));
         }
         tool::need(MAKE)?;
         let path = Path::new("/dev").join(group).join(name);
         let mut new = Self { path, format: made.format.clone(), pool: made.pool.clone() };
         if new.is_there() {
-            return Err(StorageError::Exists { what: new.location() });
+            return Err(Box::new(Fault::Exists { what: new.location() }));
         }
         // One that lxc.conf names or LXC would take is taken if it is there.
         if let (None, Some(pool)) = (&new.pool, &made.usual_pool) {
@@ -142,7 +142,7 @@ impl Foreign {
     }
 
     fn refuse(&self) -> Result<(), StorageError> {
-        Err(StorageError::Foreign { kind: self.kind, path: self.path.clone() })
+        Err(Box::new(Fault::Foreign { kind: self.kind, path: self.path.clone() }))
     }
 }
 

@@ -1,6 +1,6 @@
 //! The `dir` backend: a plain directory.
 
-use super::{Backend, Kind, StorageError};
+use super::{Backend, Fault, Kind, StorageError};
 use crate::sys::{SysError, dirs, errno, fd, path as syspath, tree};
 use crate::util::blame::Origin;
 use std::os::fd::AsFd;
@@ -50,14 +50,14 @@ pub(super) fn make_owned(path: &Path, owner: (u32, u32)) -> Result<(), StorageEr
         let dir = fd::open(path, flags, 0)?;
         syspath::set_owner(dir.as_fd(), owner.0, owner.1)
     };
-    made().map_err(|source| StorageError::Create { path: path.to_owned(), source })
+    made().map_err(|source| Box::new(Fault::Create { path: path.to_owned(), source }))
 }
 
 /// Removes a tree on one file system: links are not followed, flags that forbid removal are
 /// cleared, btrfs subvolumes go too. Refused before anything is touched when something is
 /// mounted in it.
 pub(super) fn remove(path: &Path) -> Result<(), StorageError> {
-    let fail = |source| StorageError::Destroy { path: path.to_owned(), source };
+    let fail = |source| Box::new(Fault::Destroy { path: path.to_owned(), source });
     let (parent, name) = parent_of(path).map_err(fail)?;
     // Links above the last component are the administrator's; the last one is removed itself.
     let parent = match tree::real_path(parent) {
@@ -72,10 +72,10 @@ pub(super) fn remove(path: &Path) -> Result<(), StorageError> {
 
 /// Fails if something is mounted in the directory, whose path has no links.
 pub fn no_mounts(path: &Path) -> Result<(), StorageError> {
-    let fail = |source| StorageError::Destroy { path: path.to_owned(), source };
+    let fail = |source| Box::new(Fault::Destroy { path: path.to_owned(), source });
     let table = fd::read_to_string("/proc/self/mountinfo").map_err(fail)?;
     match tree::mounts_below(&table, path.as_os_str()).pop() {
-        Some(mount) => Err(StorageError::Mounted { mount }),
+        Some(mount) => Err(Box::new(Fault::Mounted { mount })),
         None => Ok(()),
     }
 }

@@ -5,9 +5,13 @@ use crate::sys::SysError;
 use crate::util::blame::{Explain, Origin};
 use std::path::PathBuf;
 
-/// A root file system that cannot be used, made or removed.
+/// A root file system that cannot be used, made or removed, in one word: every result with it is
+/// handed up in registers.
+pub type StorageError = Box<Fault>;
+
+/// What a [`StorageError`] says.
 #[derive(Debug, thiserror::Error)]
-pub enum StorageError {
+pub enum Fault {
     /// The word before the colon is no type.
     #[error("unknown storage type \"{word}\"")]
     UnknownType {
@@ -143,7 +147,7 @@ pub enum StorageError {
     },
 }
 
-impl Explain for StorageError {
+impl Explain for Fault {
     fn errno(&self) -> Option<i32> {
         match self {
             Self::Create { source, .. }

@@ -1,7 +1,7 @@
 //! The `loop` backend: a file with a file system in it.
 
 use super::tool::{self, Format};
-use super::{Backend, Kind, StorageError, dir};
+use super::{Backend, Fault, Kind, StorageError, dir};
 use crate::sys::fd::{self, OpenFlags};
 use crate::sys::{SysError, dirs};
 use std::os::fd::{AsFd, OwnedFd};
@@ -38,7 +38,7 @@ impl Backend for Image {
     }
 
     fn create(&self, owner: (u32, u32)) -> Result<(), StorageError> {
-        let fail = |source| StorageError::Create { path: self.path.clone(), source };
+        let fail = |source| Box::new(Fault::Create { path: self.path.clone(), source });
         let file = self.make_file().map_err(fail)?;
         fd::set_size(file.as_fd(), self.format.bytes).map_err(fail)?;
         drop(file);

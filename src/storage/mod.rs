@@ -15,7 +15,7 @@ pub mod pin;
 pub mod tool;
 pub mod zfs;
 
-pub use error::StorageError;
+pub use error::{Fault, StorageError};
 pub use pin::Pin;
 pub use tool::Format;
 
@@ -103,7 +103,7 @@ pub trait Backend {
         let device = |path| std::fs::metadata(path).is_ok_and(|m| m.file_type().is_block_device());
         match self.root_source() {
             RootSource::Block(path) if !device(&path) => {
-                Err(StorageError::NoDevice { kind: self.kind(), path })
+                Err(Box::new(Fault::NoDevice { kind: self.kind(), path }))
             }
             _ => Ok(()),
         }
@@ -115,7 +115,7 @@ pub trait Backend {
 
     /// Makes it share everything with `source`, a volume of the same type.
     fn share(&self, _source: &Path) -> Result<(), StorageError> {
-        Err(StorageError::NoSnapshot { kind: self.kind(), what: "snapshotted" })
+        Err(Box::new(Fault::NoSnapshot { kind: self.kind(), what: "snapshotted" }))
     }
 
     /// Removes it with all its content. Something that is gone already is no error.
@@ -142,7 +142,7 @@ pub fn open(config: &Config) -> Result<Option<Box<dyn Backend>>, StorageError> {
     let kind = match config.rootfs.backend.as_deref() {
         Some(word) => match Kind::parse(word) {
             Some(kind) => kind,
-            None => return Err(StorageError::UnknownType { word: word.to_owned(), origin }),
+            None => return Err(Box::new(Fault::UnknownType { word: word.to_owned(), origin })),
         },
         None => detect(path),
     };
@@ -186,7 +186,7 @@ pub fn fresh(kind: Kind, container: &Path, made: &Made) -> Result<Box<dyn Backen
         Kind::Loop => Box::new(image::Image::new(container.join("rootdev"), format)),
         Kind::Lvm => Box::new(device::Volume::fresh(container, made)?),
         Kind::Zfs => Box::new(zfs::Dataset::fresh(container, made)?),
-        kind => return Err(StorageError::NotNew { kind }),
+        kind => return Err(Box::new(Fault::NotNew { kind })),
     })
 }
 
@@ -242,7 +242,7 @@ fn own_root(source: &RootSource, owner: (u32, u32)) -> Result<(), StorageError> 
         let (_mount, top) = crate::mount::open_source(source)?;
         syspath::set_owner(top.as_fd(), owner.0, owner.1)
     };
-    own().map_err(|cause| StorageError::Open { what: source.to_string(), source: cause })
+    own().map_err(|cause| Box::new(Fault::Open { what: source.to_string(), source: cause }))
 }
 
 /// The type of a path without prefix, in LXC's order. A missing path is a directory that is not
@@ -289,7 +289,7 @@ mod tests {
             assert!(refused.to_string().contains(&format!("{word}:/x")), "{refused}");
         }
         let refused = open(&config(Some("aufs"), "/x")).err().unwrap();
-        assert!(matches!(refused, StorageError::UnknownType { .. }));
+        assert!(matches!(*refused, Fault::UnknownType { .. }));
         assert!(open(&Config::default()).unwrap().is_none());
     }
 

@@ -1,6 +1,6 @@
 //! The `overlay` backend: read-only layers below a writable one.
 
-use super::{Backend, Kind, StorageError, dir};
+use super::{Backend, Fault, Kind, StorageError, dir};
 use crate::mount::RootSource;
 use crate::util::blame::Origin;
 use std::ffi::OsStr;
@@ -38,7 +38,7 @@ impl Overlay {
                 let work = upper.with_file_name("work");
                 Ok(Self { text: text.to_owned(), lower: layers, upper, work })
             }
-            _ => Err(StorageError::OverlayPath { text: text.display().to_string(), origin }),
+            _ => Err(Box::new(Fault::OverlayPath { text: text.display().to_string(), origin })),
         }
     }
 }

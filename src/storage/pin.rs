@@ -1,7 +1,7 @@
 //! Keeping the root file system busy while the container runs, so that nobody on the host can
 //! remount it read-only under it (LXC's `pin_rootfs`).
 
-use super::{Backend, Kind, StorageError};
+use super::{Backend, Fault, Kind, StorageError};
 use crate::config::Config;
 use crate::sys::errno;
 use crate::sys::fd::OpenFlags;
@@ -33,7 +33,7 @@ impl Pin {
         if !config.idmap.is_empty() || backend.kind() != Kind::Dir {
             return Ok(None);
         }
-        let root = Root::open(backend.path()).map_err(|source| StorageError::Pin {
+        let root = Root::open(backend.path()).map_err(|source| Fault::Pin {
             path: backend.path().to_owned(),
             origin: config.origin("lxc.rootfs.path").cloned(),
             source,

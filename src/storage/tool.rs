@@ -1,6 +1,6 @@
 //! Programs of other packages that storage needs: mkfs, the tools of LVM and ZFS.
 
-use super::StorageError;
+use super::{Fault, StorageError};
 use crate::sys::process::Wait;
 use crate::sys::spawn;
 use std::path::{Path, PathBuf};
@@ -65,7 +65,7 @@ pub(super) enum Said {
 
 /// Fails if the program, which the package has, is not installed.
 pub(super) fn need((name, package): (&str, &'static str)) -> Result<PathBuf, StorageError> {
-    find(name).ok_or_else(|| StorageError::NoProgram { program: name.to_owned(), package })
+    find(name).ok_or_else(|| Box::new(Fault::NoProgram { program: name.to_owned(), package }))
 }
 
 /// Runs a program; what it prints is only told when it fails.
@@ -84,7 +84,7 @@ pub(super) fn run(
         ("LVM_SUPPRESS_FD_WARNINGS".to_owned(), "1".to_owned()),
     ];
     let output = spawn::run_program(&argv, &env, &[])
-        .map_err(|source| StorageError::Program { program: name.to_owned(), source })?;
+        .map_err(|source| Fault::Program { program: name.to_owned(), source })?;
     let said = String::from_utf8_lossy(&output.text).trim().to_owned();
     let mut lines = said.lines().map(str::trim).filter(|line| !line.starts_with("WARNING"));
     match (output.status, which) {
@@ -92,7 +92,7 @@ pub(super) fn run(
         (_, which) => {
             let line = if which == Said::First { lines.next() } else { lines.next_back() };
             let said = line.unwrap_or("no message").to_owned();
-            Err(StorageError::Failed { program: name.to_owned(), said })
+            Err(Box::new(Fault::Failed { program: name.to_owned(), said }))
         }
     }
 }

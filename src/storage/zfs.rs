@@ -5,7 +5,7 @@
 //! the blocks that they share.
 
 use super::tool::{self, Said};
-use super::{Backend, Kind, Made, StorageError};
+use super::{Backend, Fault, Kind, Made, StorageError};
 use crate::mount::{RootSource, unescape_octal};
 use crate::sys::{event, fd};
 use std::path::{Path, PathBuf};
@@ -39,12 +39,12 @@ impl Dataset {
         let volume = super::volume_name(dir, made);
         if volume.is_empty() || root.is_empty() || root.starts_with(['-', '/']) {
             let name = format!("{root}/{volume}");
-            return Err(StorageError::BadName { kind: Kind::Zfs, name });
+            return Err(Box::new(Fault::BadName { kind: Kind::Zfs, name }));
         }
         let new = Self { name: Path::new(root).join(volume), point: dir.join("rootfs") };
         tool::need(TOOL)?;
         match new.exists()? {
-            true => Err(StorageError::Exists { what: new.location() }),
+            true => Err(Box::new(Fault::Exists { what: new.location() })),
             false => Ok(new),
         }
     }
@@ -85,13 +85,18 @@ fn zfs(args: &[&str]) -> Result<String, StorageError> {
     tool::run(TOOL, args, Said::First)
 }
 
+/// True if the program failed with that complaint.
+fn says(error: &Fault, what: &str) -> bool {
+    matches!(error, Fault::Failed { said, .. } if said.contains(what))
+}
+
 /// Removes a dataset and what is below it. A mount of it in a namespace that has just ended keeps
 /// it busy until the kernel has taken that down: that is waited for.
 fn remove(name: &str) -> Result<(), StorageError> {
     let mut tries = BUSY_TRIES;
     loop {
         match zfs(&["destroy", "-r", name]) {
-            Err(StorageError::Failed { said, .. }) if tries > 0 && said.contains("is busy") => {
+            Err(error) if tries > 0 && says(&error, "is busy") => {
                 event::sleep(BUSY_PAUSE);
                 tries -= 1;
             }
@@ -109,7 +114,7 @@ fn last(name: &str) -> &str {
 fn table(name: &str) -> Result<Vec<(String, String)>, StorageError> {
     let pool = name.split('/').next().unwrap_or(name);
     let all = match zfs(&["list", "-H", "-r", "-t", "filesystem", "-o", "name,origin", pool]) {
-        Err(StorageError::Failed { said, .. }) if said.contains("does not exist") => String::new(),
+        Err(error) if says(&error, "does not exist") => String::new(),
         all => all?,
     };
     let row = |line: &str| {
@@ -151,7 +156,7 @@ impl Backend for Dataset {
     fn check(&self) -> Result<(), StorageError> {
         match self.root_source() {
             RootSource::Dataset(path) if !in_kernel() => {
-                Err(StorageError::NoDevice { kind: Kind::Zfs, path })
+                Err(Box::new(Fault::NoDevice { kind: Kind::Zfs, path }))
             }
             _ => Ok(()),
         }

@@ -92,7 +92,7 @@ pub enum CopyError {
     Client(Box<ClientError>),
     /// A storage.
     #[error(transparent)]
-    Storage(Box<StorageError>),
+    Storage(#[from] StorageError),
     /// A hook.
     #[error(transparent)]
     Hook(Box<HookError>),
@@ -107,7 +107,7 @@ pub enum CopyError {
 boxed! {
     CopyError:
     Lock(LockError), Config(ConfigError), IdMap(IdMapError), Client(ClientError),
-    Storage(StorageError), Hook(HookError), Destroy(DestroyError),
+    Hook(HookError), Destroy(DestroyError),
 }
 
 impl CopyError {
