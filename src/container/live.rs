@@ -67,7 +67,7 @@ pub enum LiveError {
     Storage(#[from] StorageError),
     /// Mounting it.
     #[error(transparent)]
-    Mount(Box<MountError>),
+    Mount(#[from] MountError),
     /// A signal came.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
@@ -99,8 +99,7 @@ macro_rules! boxed {
 
 boxed!(
     AttachError => Hold, NetError => Net, ConfigError => Config,
-    LimitError => Limit, LockError => Lock,
-    MountError => Mount
+    LimitError => Limit, LockError => Lock
 );
 
 impl LiveError {

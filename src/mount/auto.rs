@@ -2,7 +2,7 @@
 
 use super::fd::{BindHow, BindSource, KERNEL_FS, NewFs, Target, add_attrs, bind, piece};
 use super::plan::{CgroupAuto, MountPlan};
-use super::{MountError, RootMount};
+use super::{Fault, MountError, RootMount};
 use crate::config::{AutoCgroupKind, AutoCgroupMode, AutoProc, AutoSys};
 use crate::sys::error::Result as SysResult;
 use crate::sys::mount::{self as sysmount, ATTR_RDONLY, Reach};
@@ -24,9 +24,11 @@ const MAX_STACKED: u32 = 16;
 /// Opens the directory `rel` as a mount target, made 0755 when missing. A link anywhere in it is
 /// an attack, or a mistake in the rootfs: `LinkedDir`.
 pub(super) fn open_dir(rm: &RootMount, rel: &str) -> Result<OwnedFd, MountError> {
-    rm.root.mkdir_all(Path::new(rel), 0o755).map_err(|source| match source.errno {
-        errno::ELOOP => MountError::LinkedDir { dir: rel.to_owned(), source },
-        _ => MountError::Target { verb: "open", target: rel.to_owned(), origin: None, source },
+    rm.root.mkdir_all(Path::new(rel), 0o755).map_err(|source| {
+        Box::new(match source.errno {
+            errno::ELOOP => Fault::LinkedDir { dir: rel.to_owned(), source },
+            _ => Fault::Target { verb: "open", target: rel.to_owned(), origin: None, source },
+        })
     })
 }
 
@@ -71,7 +73,7 @@ pub fn proc_sys(plan: &MountPlan, rm: &mut RootMount) -> Result<(), MountError> 
 }
 
 fn auto_error(what: &'static str, target: &str, source: SysError) -> MountError {
-    MountError::Auto { what, target: target.to_owned(), source }
+    Box::new(Fault::Auto { what, target: target.to_owned(), source })
 }
 
 fn mount_proc(plan: &MountPlan, rm: &RootMount, mode: AutoProc) -> Result<OwnedFd, MountError> {
@@ -175,7 +177,7 @@ pub fn cgroup_auto(
     let Some(auto) = plan.cgroup else { return Ok(()) };
     let unified = view.hierarchies.iter().find(|h| h.v2);
     if view.unified_only || auto.kind == AutoCgroupKind::Unified {
-        let Some(hierarchy) = unified else { return Err(MountError::NoUnified) };
+        let Some(hierarchy) = unified else { return Err(Box::new(Fault::NoUnified)) };
         let dir = open_dir(rm, CGROUP_DIR)?;
         return mount_one(&rm.root, Path::new(CGROUP_DIR), dir.as_fd(), hierarchy, auto, view)
             .map_err(|source| auto_error("cgroup2", CGROUP_DIR, source));

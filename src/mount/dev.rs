@@ -3,7 +3,7 @@
 use super::auto::{PROC_MAGIC, TMPFS_MAGIC, open_dir};
 use super::fd::{BindHow, BindSource, KERNEL_FS, NewFs, Target, bind, detached_bind};
 use super::plan::MountPlan;
-use super::{MountError, RootMount};
+use super::{Fault, MountError, RootMount};
 use crate::sys::error::Result as SysResult;
 use crate::sys::fd::{self as sysfd, OpenFlags};
 use crate::sys::mount::{self as sysmount, ATTR_RDONLY};
@@ -46,7 +46,7 @@ pub fn dev_tmpfs(plan: &MountPlan, rm: &mut RootMount) -> Result<(), MountError>
         magic: TMPFS_MAGIC,
     };
     let target = Target { root: &rm.root, rel: Path::new("dev"), fd: dir.as_fd() };
-    let dev = fs.mount(&target).map_err(|source| MountError::Auto {
+    let dev = fs.mount(&target).map_err(|source| Fault::Auto {
         what: "the tmpfs for devices",
         target: "dev".to_owned(),
         source,
@@ -76,10 +76,10 @@ fn make_nodes(dev: &Root, user_ns: bool) -> Result<(), MountError> {
             match dev.mknod(rel, NodeKind::Char, 0o666, syspath::makedev(major, minor)) {
                 Err(e) if e.is(errno::EPERM) => can_make = false,
                 Err(e) if e.is(errno::EEXIST) => continue,
-                Err(source) => return Err(MountError::Node { name, source }),
+                Err(source) => return Err(Box::new(Fault::Node { name, source })),
                 // A mount that a user namespace owns has nodes that nobody can open: one tells.
                 Ok(()) if index == 0 && !opens(dev, rel) => {
-                    dev.unlink(rel).map_err(|source| MountError::Node { name, source })?;
+                    dev.unlink(rel).map_err(|source| Fault::Node { name, source })?;
                     can_make = false;
                 }
                 Ok(()) => continue,
@@ -101,10 +101,10 @@ fn opens(dev: &Root, rel: &Path) -> bool {
 /// Binds the host's node of that name, after checking that it is the device.
 fn bind_node(dev: &Root, name: &'static str, major: u32, minor: u32) -> Result<(), MountError> {
     let rel = Path::new(name);
-    let refuse = |source| MountError::Node { name, source };
+    let refuse = |source| Box::new(Fault::Node { name, source });
     let host = sysfd::open(Path::new("/dev").join(name), OpenFlags::PATH, 0).map_err(refuse)?;
     if !is_device(&host, major, minor).map_err(refuse)? {
-        return Err(MountError::HostNode { name, major, minor });
+        return Err(Box::new(Fault::HostNode { name, major, minor }));
     }
     let file = dev.create_file(rel, 0o666).map_err(refuse)?;
     if is_device(&file, major, minor).map_err(refuse)? {
@@ -138,7 +138,7 @@ pub fn dev_links(rm: &RootMount) -> Result<(), MountError> {
                 log::debug!("no links in /dev: {e}");
                 return Ok(());
             }
-            Err(source) => return Err(MountError::Node { name, source }),
+            Err(source) => return Err(Box::new(Fault::Node { name, source })),
         }
     }
     Ok(())

@@ -3,7 +3,7 @@
 use super::fd::{BindHow, BindSource, Target, bind, detached_bind};
 use super::fstab::{Create, Entry, IdMapFrom};
 use super::plan::MountPlan;
-use super::{MountError, RootMount, RootSource};
+use super::{Fault, MountError, RootMount, RootSource};
 use crate::sys::error::Result as SysResult;
 use crate::sys::fd::{self as sysfd, OpenFlags};
 use crate::sys::mount::{self as sysmount, Reach, Source};
@@ -47,30 +47,37 @@ fn open_target(entry: &Entry, root: &Root) -> Result<OwnedFd, MountError> {
         Some(Create::File) => ("make", root.create_file(&entry.target, 0)),
         None => ("open", root.resolve(&entry.target, Lookup::NoSymlinks)),
     };
-    opened.map_err(|source| MountError::Target {
-        verb,
-        target: target_text(entry),
-        origin: Some(entry.origin.clone()),
-        source,
+    opened.map_err(|source| {
+        Box::new(Fault::Target {
+            verb,
+            target: target_text(entry),
+            origin: Some(entry.origin.clone()),
+            source,
+        })
     })
 }
 
 fn failed(entry: &Entry, source: SysError) -> MountError {
     let is_source = matches!(source.call, "open_tree" | "open" | "openat2" | "openat");
     if is_source && entry.options.bind.is_some() {
-        return MountError::Source {
+        return Box::new(Fault::Source {
             path: entry.source.clone(),
             target: target_text(entry),
             origin: Some(entry.origin.clone()),
             source,
-        };
+        });
     }
     let name = entry.source.display();
     let what = match entry.options.bind {
         Some(_) => format!("\"{name}\""),
         None => format!("\"{name}\" ({})", entry.fs_type),
     };
-    MountError::Entry { what, target: target_text(entry), origin: entry.origin.clone(), source }
+    Box::new(Fault::Entry {
+        what,
+        target: target_text(entry),
+        origin: entry.origin.clone(),
+        source,
+    })
 }
 
 fn how(entry: &Entry, reach: Reach) -> BindHow {
@@ -214,7 +221,7 @@ pub fn apply_idmaps(
             }
             Err(source) => {
                 let origin = mapped.origin.cloned();
-                return Err(MountError::IdMap { what: mapped.what, origin, source });
+                return Err(Box::new(Fault::IdMap { what: mapped.what, origin, source }));
             }
         }
     }
@@ -230,7 +237,7 @@ pub fn ask_idmaps(plan: &MountPlan) -> Result<(), MountError> {
             if ["mount_setattr", "open_tree"].map(probe::call).contains(&Some(errno::ENOSYS)) =>
         {
             let source = SysError::new("mount_setattr", "", errno::ENOSYS);
-            Err(MountError::IdMap { what, origin: origin.cloned(), source })
+            Err(Box::new(Fault::IdMap { what, origin: origin.cloned(), source }))
         }
         _ => Ok(()),
     }

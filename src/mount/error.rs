@@ -6,9 +6,12 @@ use crate::sys::error::SysError;
 use crate::util::blame::{DEV_FULL, Explain, Origin};
 use std::path::PathBuf;
 
-/// A mount that cannot be had.
+/// A mount that cannot be had, in one word: every result with it is handed up in registers.
+pub type MountError = Box<Fault>;
+
+/// What a [`MountError`] says.
 #[derive(Debug, thiserror::Error)]
-pub enum MountError {
+pub enum Fault {
     /// `lxc.mount.fstab` cannot be read.
     #[error("cannot read the fstab file \"{}\"", path.display())]
     FstabFile {
@@ -170,7 +173,7 @@ pub enum MountError {
     },
 }
 
-impl MountError {
+impl Fault {
     fn cause(&self) -> Option<&SysError> {
         match self {
             Self::FstabFile { source, .. }
@@ -196,7 +199,7 @@ impl MountError {
     }
 }
 
-impl Explain for MountError {
+impl Explain for Fault {
     fn errno(&self) -> Option<i32> {
         self.cause().map(|cause| cause.errno)
     }

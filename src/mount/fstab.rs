@@ -2,7 +2,7 @@
 //!
 //! Text in, [`Entry`] out; nothing is opened but by [`load`]. The options table is at the end.
 
-use super::MountError;
+use super::{Fault, MountError};
 use crate::sys::error::SysError;
 use crate::sys::mount::{self as sysmount, AttrChange, Propagation, Reach};
 use crate::util::blame::{Origin, Sourced};
@@ -114,7 +114,7 @@ pub enum FstabProblem {
 /// Reads and parses a file of lines; origins name the file.
 pub fn load(path: &Path) -> Result<Vec<Entry>, MountError> {
     let text = crate::sys::fd::read(path)
-        .map_err(|source: SysError| MountError::FstabFile { path: path.to_owned(), source })?;
+        .map_err(|source: SysError| Fault::FstabFile { path: path.to_owned(), source })?;
     let file = path.into();
     let mut entries = Vec::new();
     for (index, line) in text.split(|&b| b == b'\n').enumerate() {
@@ -138,10 +138,8 @@ pub fn parse_entries(values: &[Sourced<String>]) -> Result<Vec<Entry>, MountErro
 
 /// Parses one line; `None` for an empty one and a comment.
 pub fn parse_line(line: &str, origin: &Origin) -> Result<Option<Entry>, MountError> {
-    let problem = |problem| MountError::Line {
-        text: line.trim().to_owned(),
-        origin: origin.clone(),
-        problem,
+    let problem = |problem| {
+        Box::new(Fault::Line { text: line.trim().to_owned(), origin: origin.clone(), problem })
     };
     parse(line, origin).map_err(problem)
 }
@@ -387,8 +385,8 @@ mod tests {
     }
 
     fn problem(line: &str) -> FstabProblem {
-        match parse_line(line, &Origin::label("test")).unwrap_err() {
-            MountError::Line { problem, .. } => problem,
+        match *parse_line(line, &Origin::label("test")).unwrap_err() {
+            Fault::Line { problem, .. } => problem,
             other => panic!("{other:?}"),
         }
     }

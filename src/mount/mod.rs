@@ -20,7 +20,7 @@ pub mod rootfs;
 pub use auto::{CgroupHierarchy, CgroupMountView, cgroup_auto, proc_sys};
 pub use dev::{boot_id, dev_links, dev_nodes, dev_tmpfs};
 pub use entry::{apply_idmaps, ask_idmaps, attach_idmapped, entries, open_idmapped};
-pub use error::MountError;
+pub use error::{Fault, MountError};
 pub use pivot::{after_pivot, pivot};
 pub use plan::MountPlan;
 pub(crate) use rootfs::unescape_octal;
@@ -125,11 +125,11 @@ pub fn load_mount_point(config: &Config, root: Option<&RootSource>) -> Result<Pa
     if let Some(path) = &config.rootfs.mount {
         return match Root::open(path) {
             Ok(_) => Ok(path.clone()),
-            Err(source) => Err(MountError::MountPoint {
+            Err(source) => Err(Box::new(Fault::MountPoint {
                 path: path.clone(),
                 origin: config.origin("lxc.rootfs.mount").cloned(),
                 source,
-            }),
+            })),
         };
     }
     let default = Path::new(DEFAULT_MOUNT_POINT);
@@ -143,7 +143,7 @@ pub fn load_mount_point(config: &Config, root: Option<&RootSource>) -> Result<Pa
 ///
 /// # In the child
 pub fn dup_tree(tree: BorrowedFd<'_>) -> Result<OwnedFd, MountError> {
-    crate::sys::fd::dup_above(tree, 3).map_err(MountError::Slave)
+    crate::sys::fd::dup_above(tree, 3).map_err(|source| Box::new(Fault::Slave(source)))
 }
 
 /// The root file system while it is being set up, in the child.

@@ -3,7 +3,7 @@
 use super::auto::TMPFS_MAGIC;
 use super::plan::MountPlan;
 use super::rootfs::unescape_octal;
-use super::{MountError, RootMount};
+use super::{Fault, MountError, RootMount};
 use crate::sys::error::Result as SysResult;
 use crate::sys::fd as sysfd;
 use crate::sys::mount::{self as sysmount, Propagation, Reach};
@@ -22,8 +22,9 @@ const RAMFS_MAGIC: u64 = 0x8584_58f6;
 /// # In the child
 /// After everything that needs the host's paths. No descriptor of the old root stays open here.
 pub fn pivot(plan: &MountPlan, mut rm: RootMount) -> Result<(), MountError> {
+    let failed = |source| Box::new(Fault::Pivot(source));
     if plan.root.is_none() {
-        return process::fchdir(rm.root.fd()).map_err(MountError::Pivot);
+        return process::fchdir(rm.root.fd()).map_err(failed);
     }
     // In a chroot pivot_root would change that mount only. The namespace would keep the host's tree
     // as its root, and whoever enters it, lxc-attach or a program inside, would stand there.
@@ -37,7 +38,7 @@ pub fn pivot(plan: &MountPlan, mut rm: RootMount) -> Result<(), MountError> {
     }
     .and_then(|()| sysmount::propagate_fd(rm.root.fd(), Propagation::Shared, Reach::Tree))
     .and_then(|()| propagate_as_asked(plan, &rm.root))
-    .map_err(MountError::Pivot)
+    .map_err(failed)
 }
 
 /// Sharing everything undid what single mounts were asked to be (LXC leaves it at that).
@@ -118,7 +119,7 @@ pub fn after_pivot(plan: &MountPlan) -> Result<(), MountError> {
         sysmount::propagate_fd(dir.as_fd(), Propagation::Slave, Reach::Tree)
     };
     let target = shmounts.container.display().to_string();
-    cut().map_err(|source| MountError::ShMounts { target, source })
+    cut().map_err(|source| Box::new(Fault::ShMounts { target, source }))
 }
 
 #[cfg(test)]

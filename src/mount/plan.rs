@@ -5,7 +5,7 @@
 //! of `mod.rs` carry it out.
 
 use super::fstab::{self, Create, Entry, FstabProblem, IdMapFrom, Options};
-use super::{Inputs, MountError, RootSource};
+use super::{Fault, Inputs, MountError, RootSource};
 use crate::config::{
     AutoCgroup, AutoCgroupKind, AutoCgroupMode, AutoProc, AutoSys, Cap, Config, ShMounts,
 };
@@ -105,8 +105,10 @@ pub fn plan(config: &Config, inputs: &Inputs<'_>) -> Result<MountPlan, MountErro
         warnings: Vec::new(),
     };
     if let Some(shmounts) = &mut plan.shmounts {
-        shmounts.container = below_root(&shmounts.container).map_err(|problem| {
-            MountError::Setting { key: "lxc.mount.auto", origin: auto_origin(config), problem }
+        shmounts.container = below_root(&shmounts.container).map_err(|problem| Fault::Setting {
+            key: "lxc.mount.auto",
+            origin: auto_origin(config),
+            problem,
         })?;
     }
     let lines = inputs.fstab.iter().cloned().chain(fstab::parse_entries(&config.mount_entries)?);
@@ -129,10 +131,8 @@ fn plan_root(
     user_ns: bool,
 ) -> Result<Option<RootPlan>, MountError> {
     let origin = config.origin("lxc.rootfs.options").cloned();
-    let refuse = |problem| MountError::Setting {
-        key: "lxc.rootfs.options",
-        origin: origin.clone(),
-        problem,
+    let refuse = |problem| {
+        Box::new(Fault::Setting { key: "lxc.rootfs.options", origin: origin.clone(), problem })
     };
     let options = Options::parse(config.rootfs.options.as_deref().unwrap_or("")).map_err(refuse)?;
     let alien = [
@@ -156,7 +156,7 @@ fn plan_root(
         _ => {}
     }
     if options.idmap == Some(IdMapFrom::Container) && !user_ns {
-        return Err(MountError::NoIdMap { origin });
+        return Err(Box::new(Fault::NoIdMap { origin }));
     }
     Ok(Some(RootPlan {
         source,
@@ -196,14 +196,14 @@ fn plan_entry(
         }
         Err(problem) => {
             let text = format!("{} {}", entry.source.display(), entry.target.display());
-            return Err(MountError::Line { text, origin: entry.origin, problem });
+            return Err(Box::new(Fault::Line { text, origin: entry.origin, problem }));
         }
     };
     if entry.options.idmap == Some(IdMapFrom::Container) && !plan.user_ns {
-        return Err(MountError::NoIdMap { origin: Some(entry.origin) });
+        return Err(Box::new(Fault::NoIdMap { origin: Some(entry.origin) }));
     }
     if entry.options.relative {
-        let source = below_root(&entry.source).map_err(|_| MountError::Line {
+        let source = below_root(&entry.source).map_err(|_| Fault::Line {
             text: entry.source.display().to_string(),
             origin: entry.origin.clone(),
             problem: FstabProblem::SourceEscapes,

@@ -4,7 +4,7 @@ use super::fd::{BindHow, BindSource, detached_bind};
 use super::fstab::Options;
 use super::legacy;
 use super::plan::{MountPlan, RootPlan};
-use super::{MountError, RootMount, RootSource, block};
+use super::{Fault, MountError, RootMount, RootSource, block};
 use crate::sys::error::Result as SysResult;
 use crate::sys::fd::{self as sysfd, OpenFlags};
 use crate::sys::mount::{self as sysmount, FsContext, Propagation, Reach, Source};
@@ -85,9 +85,9 @@ pub fn open_rootfs(plan: &MountPlan) -> Result<Option<OwnedFd>, MountError> {
 /// After [`slave_all`] and the pre-mount hooks. Leaves a descriptor of the old root open, which
 /// [`super::pivot()`] closes.
 pub fn rootfs(plan: &MountPlan, prepared: Option<OwnedFd>) -> Result<RootMount, MountError> {
-    let old_root = sysmount::open_root().map_err(MountError::Pivot)?;
+    let old_root = sysmount::open_root().map_err(Fault::Pivot)?;
     let Some(root) = &plan.root else {
-        let top = sysfd::dup_above(old_root.as_fd(), 3).map_err(MountError::Pivot)?;
+        let top = sysfd::dup_above(old_root.as_fd(), 3).map_err(Fault::Pivot)?;
         return Ok(RootMount { root: Root::from_fd(top), dev: None, proc: None, old_root });
     };
     let top = mount_root(root, prepared, plan.user_ns)?;
@@ -99,7 +99,7 @@ fn mount_root(
     prepared: Option<OwnedFd>,
     user_ns: bool,
 ) -> Result<Root, MountError> {
-    let point = Root::open(&root.mount_point).map_err(|source| MountError::MountPoint {
+    let point = Root::open(&root.mount_point).map_err(|source| Fault::MountPoint {
         path: root.mount_point.clone(),
         origin: None,
         source,
@@ -151,7 +151,7 @@ pub fn mount_source(source: &RootSource, point: &Path) -> Result<Root, MountErro
 }
 
 fn failed(root: &RootPlan, source: SysError) -> MountError {
-    MountError::Rootfs { what: root.source.to_string(), origin: root.origin.clone(), source }
+    Box::new(Fault::Rootfs { what: root.source.to_string(), origin: root.origin.clone(), source })
 }
 
 fn how(root: &RootPlan) -> BindHow {
@@ -270,7 +270,7 @@ pub fn check_not_covered(plan: &MountPlan, rm: &RootMount) -> Result<(), MountEr
     };
     match same() {
         Ok(true) => Ok(()),
-        Ok(false) => Err(MountError::Covered { path: root.mount_point.clone() }),
+        Ok(false) => Err(Box::new(Fault::Covered { path: root.mount_point.clone() })),
         Err(e) => Err(failed(root, e)),
     }
 }

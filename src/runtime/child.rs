@@ -103,7 +103,7 @@ fn build_root(plan: &StartPlan, from: &Inherited<'_>) -> Result<ChildTtys, Failu
         return Ok(ChildTtys::default());
     }
     let mounts = &plan.mounts;
-    mount::slave_all().map_err(mount::MountError::Slave).during(Step::Rootfs)?;
+    mount::slave_all().map_err(mount::Fault::Slave).during(Step::Rootfs)?;
     run_hooks(plan, from, HookKind::PreMount, Step::PreMountHooks)?;
     let (root, mapped) = idmapped_trees(plan, from)?;
     let mut rm = mount::rootfs(mounts, root).during(Step::Rootfs)?;

@@ -57,7 +57,7 @@ pub enum CriuError {
     NoPid,
     /// A line of the configuration.
     #[error(transparent)]
-    Mounts(#[from] Box<MountError>),
+    Mounts(#[from] MountError),
     /// It cannot be run.
     #[error("running criu")]
     Run(#[source] SysError),
@@ -143,8 +143,8 @@ impl Line {
         if let Some(script) = &images.action_script {
             line.add(&["--action-script", &script.to_string_lossy()]);
         }
-        let mut entries = mount::load_fstab(config).map_err(Box::new)?;
-        entries.extend(fstab::parse_entries(&config.mount_entries).map_err(Box::new)?);
+        let mut entries = mount::load_fstab(config)?;
+        entries.extend(fstab::parse_entries(&config.mount_entries)?);
         // Only what is bound from the host is not in the images.
         for entry in entries.iter().filter(|entry| entry.options.bind.is_some()) {
             let target = entry.target.to_string_lossy();

@@ -147,7 +147,7 @@ fn prepare(
     signal::block_all_but(&FATAL).during(Step::Monitor)?;
     if plan.config.monitor_unshare {
         sysns::unshare(ns::flag(NsKind::Mnt) as i32).during(Step::Monitor)?;
-        mount::slave_all().map_err(mount::MountError::Slave).during(Step::Monitor)?;
+        mount::slave_all().map_err(mount::Fault::Slave).during(Step::Monitor)?;
     }
     let proc = ProcFs::open().during(Step::Monitor)?;
     let reserve = reserve().during(Step::Monitor)?;

@@ -26,11 +26,13 @@ fn with_entry(line: &str) -> Config {
 fn target_of(line: &str, root: Option<RootSource>) -> Result<PathBuf, FstabProblem> {
     match plan(&with_entry(line), &inputs(root, "/usr/lib/lxc/rootfs")) {
         Ok(plan) => Ok(plan.entries[0].target.clone()),
-        Err(MountError::Line { problem, origin, .. }) => {
-            assert_eq!(origin.line, 7);
-            Err(problem)
-        }
-        Err(other) => panic!("{other:?}"),
+        Err(error) => match *error {
+            Fault::Line { problem, origin, .. } => {
+                assert_eq!(origin.line, 7);
+                Err(problem)
+            }
+            other => panic!("{other:?}"),
+        },
     }
 }
 
@@ -76,8 +78,8 @@ fn optional_entries_that_cannot_be_placed_are_warned_about() {
 #[test]
 fn idmap_needs_a_user_namespace() {
     let mut config = with_entry("/x mnt none bind,idmap=container");
-    let planned = plan(&config, &inputs(dir(), "/m"));
-    assert!(matches!(planned, Err(MountError::NoIdMap { .. })));
+    let refused = plan(&config, &inputs(dir(), "/m")).unwrap_err();
+    assert!(matches!(*refused, Fault::NoIdMap { .. }));
     config.idmap.push(Sourced {
         value: IdMapEntry { kind: IdKind::Uid, ns: 0, host: 100_000, range: 65536 },
         origin: Origin::label("t"),
