@@ -4,7 +4,7 @@ use super::error::{CgroupError, Fault};
 use super::place::Place;
 use super::plan::CgroupPlan;
 use super::prune::{self, Patience};
-use super::tree::{CgroupTree, HIGHEST_NUMBER, Made, Placed, remove_left_over};
+use super::tree::{CgroupTree, Made, Placed, candidates, remove_left_over};
 use crate::sys::dir::{exists_at, rmdir_at};
 use crate::sys::process;
 use std::time::Duration;
@@ -20,10 +20,8 @@ pub fn remove_leftovers(plan: &CgroupPlan, patience: Duration) {
     let places = plan.hierarchies.iter().filter_map(|hierarchy| Place::open(hierarchy).ok());
     let places: Vec<Place> = places.collect();
     for name in [&plan.payload, &plan.monitor] {
-        let numbers = (1..).map(|n| format!("{}-{n}", name.path));
-        let names = std::iter::once(name.path.clone()).chain(numbers);
-        for path in names.take(if name.numbered { HIGHEST_NUMBER as usize + 1 } else { 1 }) {
-            if !places.iter().any(|place| place.exists(&path)) {
+        for (number, path) in candidates(name).enumerate() {
+            if number > 0 && !places.iter().any(|place| place.exists(&path)) {
                 break;
             }
             remove_left_over(&places, &path, patience);

@@ -29,7 +29,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub(super) const HIGHEST_NUMBER: u32 = 999;
+/// Names are numbered up to here, as in LXC.
+const HIGHEST_NUMBER: u32 = 999;
 
 /// Whether clone3 has put the process into its unified cgroup already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +50,15 @@ pub(super) struct Made {
     /// Held until all of it is gone: nobody else takes the path for a left-over. Of the first
     /// hierarchy, where it is made first and removed last.
     _lock: Option<OwnedFd>,
+}
+
+/// The paths of a name in the order in which they are tried.
+pub(super) fn candidates(name: &Name) -> impl Iterator<Item = String> + use<> {
+    let path = name.path.clone();
+    (0..=if name.numbered { HIGHEST_NUMBER } else { 0 }).map(move |number| match number {
+        0 => path.clone(),
+        n => format!("{path}-{n}"),
+    })
 }
 
 /// How long a path without a number may take to be given up by the run that had it before.
@@ -185,12 +195,8 @@ impl CgroupTree {
 
     /// Makes `name` in all hierarchies, with one number for all if it is taken in any.
     fn make(&mut self, name: &Name) -> Result<Made, CgroupError> {
-        let last = if name.numbered { HIGHEST_NUMBER } else { 0 };
-        for number in 0..=last {
-            let path = match number {
-                0 => name.path.clone(),
-                n => format!("{}-{n}", name.path),
-            };
+        let mut paths = candidates(name);
+        while let Some(path) = paths.next() {
             let mut patience = Patience::new(FOR_LAST_RUN);
             let made = loop {
                 let made = self.make_everywhere(&path);
@@ -206,11 +212,22 @@ impl CgroupTree {
                 }
             };
             if failed_with(&made) != Some(EEXIST) || !name.numbered {
+                if made.is_ok() {
+                    self.sweep(paths);
+                }
                 return made;
             }
         }
         let path = self.places.first().map(|p| p.path(&name.path)).unwrap_or_default();
         Err(Box::new(Fault::Exhausted { path }))
+    }
+
+    /// What killed monitors left behind under the next numbers, which this run does not need.
+    fn sweep(&self, paths: impl Iterator<Item = String>) {
+        let Some(first) = self.places.first() else { return };
+        for path in paths.take_while(|path| first.exists(path)) {
+            remove_left_over(&self.places, &path, Duration::ZERO);
+        }
     }
 
     fn make_everywhere(&mut self, path: &str) -> Result<Made, CgroupError> {

@@ -47,11 +47,14 @@ impl Container {
 
 /// The state and, while there is one, init's pid. No monitor is [`State::Stopped`].
 pub fn status(client: &Client) -> Result<Status, ClientError> {
-    let deadline = Instant::now() + ENDING;
+    let mut deadline = None;
     loop {
         match client.status() {
-            // It hung up on us: it is ending, and gone in a moment.
-            Err(ClientError::NoReply { .. }) if Instant::now() < deadline => {
+            // It hung up on us: it is ending, and gone in a moment. From then on, for to get there
+            // may have taken longer on a machine with much to do.
+            Err(ClientError::NoReply { .. })
+                if Instant::now() < *deadline.get_or_insert_with(|| Instant::now() + ENDING) =>
+            {
                 crate::sys::event::sleep(RETRY);
             }
             answer => return answer,

@@ -229,3 +229,22 @@ fn device_rules_need_programs_on_version_2() {
     }
     assert_eq!(m.settle(), Vec::<String>::new());
 }
+
+#[test]
+fn what_a_killed_monitor_left_under_a_number_goes_with_the_next_start() {
+    let m = Machine::new();
+    let c = m.container("left", QUIET);
+    m.start(&c);
+    // Where this host has them; a run may get a number while the one before it ends.
+    let own = || m.sh(&format!("find /sys/fs/cgroup -type d -name 'lxc.monitor.{c}'")).stdout;
+    let made = own();
+    let numbered: Vec<String> = made.lines().map(|dir| format!("{dir}-1")).collect();
+    assert!(!numbered.is_empty());
+    m.sh(&format!("mkdir {}", numbered.join(" "))).ok();
+    m.lxc("stop", &["-n", &c, "-k"]).ok();
+    eventually(10, "the end", || own().is_empty().then_some(()));
+    m.start(&c);
+    let left = m.sh(&format!("find /sys/fs/cgroup -type d -name 'lxc.*.{c}-1'")).ok();
+    m.lxc("stop", &["-n", &c, "-k"]).ok();
+    assert_eq!(left, "");
+}
