@@ -634,9 +634,10 @@ fn run(m: &Machine, scene: &Scene, lines: &[String], side: Side) -> Report {
     }
     let bin = m.dir.join("bin").display().to_string();
     let shell = |script: &str| {
-        // For what hangs, not for what is slow on a machine under load.
+        // For what hangs, not for what is slow on a machine under load. Sooner than that of machine::run,
+        // which ends this program alone and not what holds its pipes.
         let mut command = m.command("timeout");
-        command.args(["-k", "1", "120", "sh", "-c", script]).env_clear();
+        command.args(["-k", "1", "60", "sh", "-c", script]).env_clear();
         let path = "/usr/sbin:/usr/bin:/sbin:/bin";
         command.env("PATH", if side == Side::Ours { format!("{bin}:{path}") } else { path.into() });
         command.env("HOME", "/root").env("TERM", "vt102");

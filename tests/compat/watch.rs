@@ -14,7 +14,7 @@ pub const SCENES: &[Scene] = &[
             "lxc-monitor -n '['",
             "lxc-monitor --bogus",
             "lxc-monitor -P",
-            "lxc-monitor -l BOGUS",
+            "timeout 2 lxc-monitor -l BOGUS",
             "timeout 1 lxc-monitor",
             "lxc-monitor -Q; sleep 0.3; lxc-monitor -Q",
             "timeout 12 lxc-monitor >/run/m & sleep 0.7; lxc-freeze -n $a; lxc-unfreeze -n $a; \
