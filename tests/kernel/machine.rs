@@ -107,7 +107,8 @@ impl Machine {
         let missing = missing.iter().flat_map(|name| missing::numbers(name)).collect();
         hear_signals();
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let tag = format!("lt{:x}x{number:x}", std::process::id());
+        // None is the beginning of another: what is left behind is found by it.
+        let tag = format!("lt{:x}x{number:03x}", std::process::id());
         let base =
             std::env::var_os("LXCBOX_TEST_DIR").map_or(PathBuf::from("/var/tmp"), PathBuf::from);
         let dir = base.join(&tag);
