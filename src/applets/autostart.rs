@@ -6,7 +6,7 @@ use crate::config::Readiness;
 use crate::container::autostart::plan::{self, Action, Plan, Role, Selection};
 use crate::container::autostart::run::{self, How, News, Outcome, Tally};
 use crate::container::autostart::survey;
-use crate::container::power::Patience;
+use crate::util::time::Patience;
 use crate::sys::{cred, sealed};
 use crate::util::time::seconds;
 use crate::ui::args::get_text;

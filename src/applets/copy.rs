@@ -4,7 +4,8 @@ use super::Applet;
 use crate::container::copy::ephemeral::{Ephemeral, Mount, suffix};
 use crate::container::copy::{self, CopyError, Keep, Request, rename};
 use crate::container::destroy::{self, Options as DestroyOptions};
-use crate::container::power::{self, Patience};
+use crate::container::{guest, power};
+use crate::util::time::Patience;
 use crate::container::start::Start;
 use crate::container::Container;
 use crate::runtime::attach::{Attachment, EnvRules, Options as AttachOptions};
@@ -185,7 +186,7 @@ fn start(
         ..AttachOptions::default()
     };
     attachment.run(&config, &options)?;
-    let asked = match power::ask(target, power::Request::Halt) {
+    let asked = match power::ask(target, guest::Request::Halt) {
         Err(e) if e.is_not_running() => return Ok(()),
         asked => asked?,
     };

@@ -3,7 +3,9 @@
 use super::Applet;
 use crate::container::Container;
 use crate::container::info::{self, State};
-use crate::container::power::{self, Asked, Patience, PowerError, Request};
+use crate::container::guest::Request;
+use crate::container::power::{self, Asked, PowerError};
+use crate::util::time::Patience;
 use crate::ui::command::ArgMatches;
 use crate::ui::{Context, Failure, report};
 use std::process::ExitCode;

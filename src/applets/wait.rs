@@ -2,7 +2,8 @@
 
 use super::Applet;
 use crate::container::info::State;
-use crate::container::power::{self, Patience};
+use crate::container::power;
+use crate::util::time::Patience;
 use crate::ui::args::get_text;
 use crate::ui::command::ArgMatches;
 use crate::ui::{Context, Failure};

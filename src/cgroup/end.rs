@@ -1,10 +1,10 @@
 //! The end of a container's cgroups: kill what is left, remove everything, leave.
 
 use super::error::{CgroupError, Fault};
-use super::place::Place;
+use super::place::{Place, Placed};
 use super::plan::CgroupPlan;
 use super::prune::{self, Patience};
-use super::tree::{CgroupTree, Made, Placed, candidates, remove_left_over};
+use super::tree::{CgroupTree, Made, candidates, remove_left_over};
 use crate::sys::dir::{exists_at, rmdir_at};
 use crate::sys::process;
 use std::time::Duration;

@@ -2,8 +2,7 @@
 //! `lxc-config --live`. Start reading at [`read`] and [`write()`].
 
 use super::error::{CgroupError, Fault};
-use super::layout::{Hierarchy, Layout, Version};
-use super::plan::controller_of;
+use super::layout::{Hierarchy, Layout, Version, controller_of};
 use super::stat::Finder;
 use super::translate::{self, Candidates, Untranslatable};
 use crate::sys::errno::ENOENT;

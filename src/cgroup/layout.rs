@@ -74,6 +74,11 @@ impl Hierarchy {
     }
 }
 
+/// The controller that a file's name begins with.
+pub(super) fn controller_of(file: &str) -> &str {
+    file.split_once('.').map_or(file, |(controller, _)| controller)
+}
+
 /// The hierarchies that containers can be put in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {

@@ -27,6 +27,7 @@ pub mod view;
 pub use end::remove_leftovers;
 pub use error::{CgroupError, Fault, Missing};
 pub use layout::{Base, Hierarchy, Layout, LayoutKind, Version};
+pub use place::Placed;
 pub use plan::{CgroupPlan, plan};
-pub use tree::{CgroupTree, Placed};
+pub use tree::CgroupTree;
 pub use view::CgroupView;

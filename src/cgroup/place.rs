@@ -3,7 +3,6 @@
 use super::error::{CgroupError, Fault};
 use super::layout::{Hierarchy, Version};
 use super::prune::{self, Patience};
-use super::tree::Placed;
 use super::v1::{self, Cpuset, join};
 use super::v2;
 use crate::sys::dir::{exists_at, mkdir_at, open_path};
@@ -16,6 +15,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub(super) const MODE: u32 = 0o755;
+
+/// Whether clone3 has put the process into its unified cgroup already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Placed {
+    /// By CLONE_INTO_CGROUP.
+    InUnified,
+    /// Not at all.
+    Nowhere,
+}
 
 /// One hierarchy and its base cgroup. Paths given to its functions are relative to the base.
 #[derive(Debug)]

@@ -6,7 +6,7 @@
 
 use super::devices::{DeviceLine, DeviceLineError, DeviceList};
 use super::error::{CgroupError, Fault};
-use super::layout::{Hierarchy, Layout, Version};
+use super::layout::{Hierarchy, Layout, Version, controller_of};
 use super::translate::{self, Candidates, Context, Untranslatable};
 use crate::config::{CgroupConfig, Config, Origin, Sourced};
 use crate::sys::{bpf, errno};
@@ -309,11 +309,6 @@ fn setting(line: Line<'_>, hierarchy: usize, candidates: Candidates) -> Setting 
         written: line.value.value.clone(),
         origin: line.value.origin.clone(),
     }
-}
-
-/// The controller that a file's name begins with.
-pub(super) fn controller_of(file: &str) -> &str {
-    file.split_once('.').map_or(file, |(controller, _)| controller)
 }
 
 /// The hierarchy of the line's own version that has its controller.

@@ -3,7 +3,7 @@
 //! Pure. `plan.rs` decides which settings need it; start reading at [`concept`] and
 //! [`to_v2`]/[`to_v1`].
 
-use super::layout::Version;
+use super::layout::{Version, controller_of};
 use std::borrow::Cow;
 
 /// What is wrong with a setting.
@@ -96,8 +96,7 @@ pub(super) fn dialect(file: &str) -> Option<Version> {
 /// The files of both versions that have to do with `file`: those of its controller.
 pub(super) fn relatives(file: &str) -> Vec<(Version, String)> {
     let Some(concept) = concept(file) else { return Vec::new() };
-    let same =
-        |other: &str| super::plan::controller_of(other) == super::plan::controller_of(&concept);
+    let same = |other: &str| controller_of(other) == controller_of(&concept);
     let mut all = Vec::new();
     for (v1, v2) in PAIRS.iter().filter(|(_, v2)| same(v2)) {
         all.extend([(Version::V1, (*v1).to_owned()), (Version::V2, (*v2).to_owned())]);

@@ -15,7 +15,7 @@
 use super::error::{CgroupError, Fault};
 use super::freezer;
 use super::layout::Hierarchy;
-use super::place::{MODE, Place};
+use super::place::{MODE, Place, Placed};
 use super::plan::{CgroupPlan, DevicePlan, Name};
 use super::prune::Patience;
 use super::v1::{self, join};
@@ -31,15 +31,6 @@ use std::time::Duration;
 
 /// Names are numbered up to here, as in LXC.
 const HIGHEST_NUMBER: u32 = 999;
-
-/// Whether clone3 has put the process into its unified cgroup already.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Placed {
-    /// By CLONE_INTO_CGROUP.
-    InUnified,
-    /// Not at all.
-    Nowhere,
-}
 
 /// A cgroup that this program made, in every hierarchy.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 use super::Container;
 use super::info::{self, State};
-use super::power::{self, Patience, PowerError};
+use super::power::{self, PowerError};
 use crate::cgroup::{Base, CgroupError, Layout};
 use crate::config::{Config, ConsolePath, Explain, NetKind};
 use crate::control::client::ClientError;
@@ -11,6 +11,7 @@ use crate::runtime::restore::TTY_INFO;
 use crate::sys::fd::OpenFlags;
 use crate::sys::path::{self, Lookup, Root};
 use crate::sys::{SysError, cred, dirs};
+use crate::util::time::Patience;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use thiserror::Error;

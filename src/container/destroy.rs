@@ -15,6 +15,7 @@ use crate::sys::{SysError, cred, dirs, errno, fd, tree};
 use crate::util::blame::{Explain, boxed};
 use crate::util::quote::quoted;
 use crate::util::sentence::sentence;
+use crate::util::time::Patience;
 use std::ffi::OsStr;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -200,7 +201,7 @@ pub fn destroy(container: &Container, options: Options) -> Result<Destroyed, Des
         if !options.force {
             return Err(DestroyError::Running);
         }
-        power::kill(&container.client(), power::Patience::Forever)?;
+        power::kill(&container.client(), Patience::Forever)?;
     }
     // Not before: the monitor of an ephemeral container takes it to destroy it at its end.
     remove_locked(container, options, &mut done, Heed::Signals)?;

@@ -4,15 +4,41 @@
 //! What init looks like is the container's word. It decides only what that container is asked by.
 
 use super::Container;
-use super::power::{Patience, Request};
 use crate::runtime::attach::{AttachError, Attachment, EnvRules, Options};
 use crate::sys::event::{self, Ready};
 use crate::sys::fd::{self, OpenFlags};
 use crate::sys::process::{self, Fork, KillOnDrop, Pid, Wait};
 use crate::sys::{SysError, dirs, procfs};
 use crate::util::signames::Signal;
+use crate::util::time::Patience;
 use std::os::fd::AsFd;
 use std::path::Path;
+
+/// What a running container is asked to do by a signal to its init.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the two words")]
+pub enum Request {
+    Halt,
+    Reboot,
+}
+
+impl Request {
+    /// The word for it.
+    pub(super) fn what(self) -> &'static str {
+        match self {
+            Self::Halt => "halt",
+            Self::Reboot => "reboot",
+        }
+    }
+
+    /// The key that names its signal.
+    pub(super) fn key(self) -> &'static str {
+        match self {
+            Self::Halt => "lxc.signal.halt",
+            Self::Reboot => "lxc.signal.reboot",
+        }
+    }
+}
 
 /// What can be seen of a container's process 1.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 //! container through its monitor.
 
 use super::Container;
-use super::guest::{self, Inside, Looks, Means};
+use super::guest::{self, Inside, Looks, Means, Request};
 use super::info::State;
 use crate::cgroup::freezer::Freezer;
 use crate::cgroup::{Base, CgroupError, Layout, Version};
@@ -14,6 +14,7 @@ use crate::sys::process::Wait;
 use crate::sys::{SysError, cred, errno, event, process};
 use crate::util::blame::{Explain, Origin};
 use crate::util::quote::quoted;
+use crate::util::time::Patience;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
@@ -120,38 +121,6 @@ impl Explain for PowerError {
     }
 }
 
-/// A length of time, or none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Patience {
-    /// As long as it takes.
-    Forever,
-    /// That long.
-    For(Duration),
-}
-
-impl Patience {
-    /// LXC's seconds: negative is for ever.
-    pub fn seconds(seconds: i64) -> Self {
-        u64::try_from(seconds).map_or(Self::Forever, |s| Self::For(Duration::from_secs(s)))
-    }
-
-    /// Rounded up; 0 for ever.
-    pub fn whole_seconds(self) -> u64 {
-        match self {
-            Self::Forever => 0,
-            Self::For(time) => time.as_millis().div_ceil(1000) as u64,
-        }
-    }
-
-    /// When it is over.
-    pub fn deadline(self) -> Option<Instant> {
-        match self {
-            Self::Forever => None,
-            Self::For(time) => Instant::now().checked_add(time),
-        }
-    }
-}
-
 /// Freezes a running container and waits until it is so.
 pub fn freeze(container: &Container) -> Result<(), PowerError> {
     change_frozen(container, true)?;
@@ -244,30 +213,6 @@ const POLL: Duration = Duration::from_secs(1);
 
 fn wait_error(container: &Container, cause: SysError) -> PowerError {
     PowerError::Wait { name: container.name().to_owned(), cause }
-}
-
-/// What a running container is asked to do by a signal to its init.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the two words")]
-pub enum Request {
-    Halt,
-    Reboot,
-}
-
-impl Request {
-    fn what(self) -> &'static str {
-        match self {
-            Self::Halt => "halt",
-            Self::Reboot => "reboot",
-        }
-    }
-
-    fn key(self) -> &'static str {
-        match self {
-            Self::Halt => "lxc.signal.halt",
-            Self::Reboot => "lxc.signal.reboot",
-        }
-    }
 }
 
 /// A request that init has been sent.

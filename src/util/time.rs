@@ -1,5 +1,7 @@
 //! The civil calendar in UTC, for log lines and snapshot stamps, and lengths of time.
 
+use std::time::{Duration, Instant};
+
 /// A point in time, broken down in UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the usual names")]
@@ -46,9 +48,41 @@ impl Utc {
     }
 }
 
+/// A length of time, or none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    /// As long as it takes.
+    Forever,
+    /// That long.
+    For(Duration),
+}
+
+impl Patience {
+    /// LXC's seconds: negative is for ever.
+    pub fn seconds(seconds: i64) -> Self {
+        u64::try_from(seconds).map_or(Self::Forever, |s| Self::For(Duration::from_secs(s)))
+    }
+
+    /// Rounded up; 0 for ever.
+    pub fn whole_seconds(self) -> u64 {
+        match self {
+            Self::Forever => 0,
+            Self::For(time) => time.as_millis().div_ceil(1000) as u64,
+        }
+    }
+
+    /// When it is over.
+    pub fn deadline(self) -> Option<Instant> {
+        match self {
+            Self::Forever => None,
+            Self::For(time) => Instant::now().checked_add(time),
+        }
+    }
+}
+
 /// `1.25`: a length of time in seconds, cut to hundredths. Floating-point numbers would bring the
 /// standard library's eight kilobytes that print them.
-pub fn seconds(time: std::time::Duration) -> String {
+pub fn seconds(time: Duration) -> String {
     format!("{}.{:02}", time.as_secs(), time.subsec_millis() / 10)
 }
 

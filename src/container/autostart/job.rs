@@ -3,8 +3,9 @@
 
 use super::plan::Action;
 use crate::config::Readiness;
+use crate::container::guest::Request;
 use crate::container::guest::{self, Inside};
-use crate::container::power::{self, Asked, Patience, PowerError, Request};
+use crate::container::power::{self, Asked, PowerError};
 use crate::container::start::{Start, StartError};
 use crate::container::{Container, info};
 use crate::control::state::State;
@@ -15,6 +16,7 @@ use crate::sys::unix::{self, Block, Kind};
 use crate::sys::{SysError, dirs, process};
 use crate::util::blame::Explain;
 use crate::util::sentence::sentence;
+use crate::util::time::Patience;
 use crate::util::words;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
