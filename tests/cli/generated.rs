@@ -87,6 +87,14 @@ fn questions(lxcpath: &Path) -> Vec<(String, &'static [&'static str])> {
         ("lxc-ls -f -F UNP".into(), &["UNPRIVILEGED"]),
         ("lxc-ls -f -F NAME,UNP".into(), &["NAME,UNPRIVILEGED"]),
         ("lxc-ls -f -F NAME,PID,STA".into(), &["NAME,PID,STATE"]),
+        ("lxc-create -B bt".into(), &["btrfs"]),
+        ("lxc-create -B zfs,btrfs,lo".into(), &["zfs,btrfs,loop"]),
+        ("lxc-copy -B ov".into(), &["overlay"]),
+        // The shell would take a bar that is not quoted for a pipe.
+        ("lxc-wait -s \"FROZEN|THA".into(), &["FROZEN|THAWED"]),
+        ("lxc-wait -s \"FROZEN|STOPPED|RU".into(), &["FROZEN|STOPPED|RUNNING"]),
+        ("lxc-attach -s \"MOUNT|UT".into(), &["MOUNT|UTSNAME"]),
+        ("lxc-unshare -s \"PID|NETWORK|US".into(), &["PID|NETWORK|USER"]),
     ]
 }
 
@@ -142,10 +150,11 @@ fn zsh_completes() {
     );
     for (typed, offered) in questions(&lxcpath) {
         let [word] = offered else { continue };
+        let pattern = word.replace('|', "\\|");
         // The line is thrown away after that.
         script.push_str(&format!(
-            "zpty -w -n z '{typed}'$'\\t'\nzpty -r -m z out '*{word}*'\n\
-             print -r -- '{typed}' {word}\nzpty -w -n z $'\\x15'\n"
+            "zpty -w -n z '{typed}'$'\\t'\nzpty -r -m z out '*{pattern}*'\n\
+             print -r -- '{typed}' '{word}'\nzpty -w -n z $'\\x15'\n"
         ));
     }
     let mut zsh = Command::new("timeout");

@@ -20,8 +20,8 @@ enum Values {
     Keys,
     /// These words.
     Words(String),
-    /// One or more of them, with commas between.
-    List(&'static str),
+    /// One or more of them, with this character between.
+    List(char, String),
     /// Nothing that could be offered.
     Free,
 }
@@ -34,14 +34,19 @@ fn values(option: &Opt) -> Values {
         ("LEVEL", _) => Values::Words("trace debug info notice warn error crit alert fatal".into()),
         ("FORMAT", _) => Values::Words("text json".into()),
         ("COLUMNS", _) => Values::List(
-            "NAME STATE PID RAM SWAP AUTOSTART GROUPS INTERFACE IPV4 IPV6 UNPRIVILEGED",
+            ',',
+            "NAME STATE PID RAM SWAP AUTOSTART GROUPS INTERFACE IPV4 IPV6 UNPRIVILEGED".into(),
         ),
-        ("STATE|STATE", _) => Values::Words(State::ALL.map(State::name).join(" ")),
+        ("STATE|STATE", _) => Values::List('|', State::ALL.map(State::name).join(" ")),
+        (_, Some("namespaces")) => {
+            Values::List('|', "MOUNT PID UTSNAME IPC USER NETWORK CGROUP TIME".into())
+        }
         ("TEMPLATE", _) => {
             let ours = crate::container::template::EMBEDDED.join(" ");
             Values::Words(ours + " none debian download local oci")
         }
-        ("STORE", _) => Values::Words("dir none best btrfs loop lvm overlay zfs".into()),
+        ("STORE", _) => Values::List(',', "dir none best btrfs loop lvm zfs".into()),
+        (_, Some("backingstorage")) => Values::Words("dir btrfs loop lvm overlay zfs".into()),
         _ => Values::Free,
     }
 }
@@ -69,6 +74,21 @@ fn spellings<'a>(options: impl Iterator<Item = &'a Opt>) -> Vec<String> {
     both.flatten().collect()
 }
 
+/// Words behind what is typed already of a list, which ends with the separator. Where that is `|` the
+/// word is quoted, or the shell would take it for a pipe: bash itself closes an open quote.
+const BASH_LIST: &str = "\
+_lxcbox_list() {
+\tlocal between=$1 before= word
+\tshift
+\tcur=${cur#[\\\"\\']}
+\t[[ $cur == *\"$between\"* ]] && before=${cur%\"$between\"*}$between
+\tfor word in \"$@\"; do
+\t\t[[ $word == \"${cur##*\"$between\"}\"* ]] && COMPREPLY+=(\"$before$word\")
+\tdone
+}
+
+";
+
 /// One file, to be found under the name of each tool: bash-completion looks for that.
 pub(super) fn bash() -> Vec<File> {
     let mut text = String::from(
@@ -87,6 +107,7 @@ pub(super) fn bash() -> Vec<File> {
          \t\tlxcbox ls -q -1 ${path:+-P \"$path\"} \"$@\" 2>/dev/null\n\
          }\n\n",
     );
+    text.push_str(BASH_LIST);
     let _ = write!(
         text,
         "_lxcbox_keys='{}'\n\n\
@@ -128,10 +149,7 @@ fn bash_tool(text: &mut String, tool: &Tool) {
             ),
             Values::Keys => "COMPREPLY=($(compgen -W \"$_lxcbox_keys\" -- \"$cur\"))".to_owned(),
             Values::Words(words) => format!("COMPREPLY=($(compgen -W '{words}' -- \"$cur\"))"),
-            Values::List(words) => format!(
-                "[[ $cur == *,* ]] && before=${{cur%,*}},\n\t\t\t\
-                 COMPREPLY=($(compgen -P \"$before\" -W '{words}' -- \"${{cur##*,}}\"))"
-            ),
+            Values::List(between, words) => format!("_lxcbox_list '{between}' {words}"),
             Values::Free => ":".to_owned(),
         };
         let spelled = spellings(std::iter::once(option)).join(" | ");
@@ -217,7 +235,9 @@ fn zsh_option(option: &Opt, tool: &str) -> String {
         Values::Containers => zsh_names(tool),
         Values::Keys => "_lxcbox_keys".to_owned(),
         Values::Words(words) => format!("({words})"),
-        Values::List(words) => format!("{{_values -s , word {words}}}"),
+        Values::List(between, words) => {
+            format!("{{_values -s \"{between}\" word {words}}}")
+        }
         Values::Free => String::new(),
     };
     let value = match option.takes {
@@ -256,11 +276,13 @@ function __lxcbox_names
 end
 ";
 
-/// Words behind the commas of the word that is typed.
+/// Words behind the commas, or what stands between, of the word that is typed; fish compares with
+/// that word as the command will see it, without quotes.
 const FISH_LIST: &str = "\
 function __lxcbox_list
-    set -l before (commandline -ct | string replace -r -- '^(-F|--[^=]*=)' '' | string match -r '.*,')
-    for word in $argv
+    set -l typed (commandline -ct | string replace -r -- '^(-[A-Za-z]|--[^=]*=)' '')
+    set -l before (string replace -ra -- '[\\'\"\\\\\\\\]' '' \"$typed\" | string match -r \".*[$argv[1]]\")
+    for word in $argv[2..]
         echo \"$before$word\"
     end
 end
@@ -293,7 +315,7 @@ fn fish_quote(text: &str) -> String {
 fn fish_tool(tool: &Tool) -> File {
     let mut text = String::from("# Generated; see lxcbox --generate.\n");
     text.push_str(FISH_NAMES);
-    if tool.options.iter().any(|option| matches!(values(option), Values::List(_))) {
+    if tool.options.iter().any(|option| matches!(values(option), Values::List(..))) {
         text.push_str(FISH_LIST);
     }
     let names = format!("'(__lxcbox_names {})'", which(tool.name));
@@ -321,8 +343,8 @@ fn fish_tool(tool: &Tool) -> File {
                 Values::Words(words) => {
                     let _ = write!(text, " -x -a {}", fish_quote(&words));
                 }
-                Values::List(words) => {
-                    let _ = write!(text, " -x -a '(__lxcbox_list {words})'");
+                Values::List(between, words) => {
+                    let _ = write!(text, " -x -a '(__lxcbox_list \"{between}\" {words})'");
                 }
                 Values::Free => text.push_str(" -x"),
             }
