@@ -145,7 +145,7 @@ check: packages-build
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --document-private-items -q
-	$(BUILD) test --target $(TARGET) --lib --test cli -q
+	$(BUILD) test --target $(TARGET) --lib --test cli --test fuzz -q
 
 # Without them their tests are skipped, and say so.
 debs:
@@ -280,10 +280,11 @@ compat: packages-test
 	$(BUILD) test --target $(TARGET) --test compat -q
 
 # The same program linked with the other C library: it must build and pass the command-line tests.
+# Two fuzz targets compare with that library and run over their seeds here only.
 glibc:
 ifneq ($(TARGET),$(HOST))
 	CARGO_TARGET_$(shell echo $(HOST) | tr 'a-z-' 'A-Z_')_RUSTFLAGS="-C target-feature=+crt-static" \
-		$(CARGO) test --target $(HOST) --test cli -q
+		$(CARGO) test --target $(HOST) --test cli --test fuzz -q
 endif
 
 size: build
@@ -297,9 +298,9 @@ bench: packages-bench build
 	cp --remove-destination $(BINARY) $(BENCH_OUT)/lxcbox
 	$$(ls -t $(BENCH_OUT)/deps/bench-* | grep -v '\.d$$' | head -n 1) $(CASES)
 
-# Coverage-guided fuzzing of every parser. The stable compiler does it when it is told that it may,
-# with the address sanitizer where Rust ships one for the target. Inputs that were found stay in
-# $(FUZZ_OUT)/found for the next time.
+# Coverage-guided fuzzing of every parser (`make check` runs the same targets over their seeds only).
+# The stable compiler does it when it is told that it may, with the address sanitizer where Rust ships
+# one for the target. Inputs that were found stay in $(FUZZ_OUT)/found for the next time.
 SECONDS  ?= 120
 FUZZ_OUT  = $(abspath $(OUT))/fuzz
 SANITIZER ?= $(if $(wildcard $(shell rustc --print sysroot)/lib/rustlib/$(HOST)/lib/*_rt.asan.a),address,none)

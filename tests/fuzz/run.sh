@@ -5,6 +5,11 @@ set -eu
 out=$1 triple=$2 seconds=$3
 shift 3
 
+# In memory where it can be: a target writes its files for each input.
+scratch=$(mktemp -d -p /dev/shm lxcbox-fuzz-XXXXXX 2>/dev/null || mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+trap 'exit 1' HUP INT TERM
+
 status=0
 printf '%-16s %10s %8s %7s %7s\n' target runs runs/s cov inputs
 for name; do
@@ -12,7 +17,7 @@ for name; do
 	rm -rf "$seeds"
 	mkdir -p "$found" "$seeds"
 	# The program writes its own seeds before it reads them.
-	FUZZ_SEEDS=$seeds "$out/$triple/release/$name" -max_total_time="$seconds" -timeout=10 \
+	FUZZ_SEEDS=$seeds FUZZ_SCRATCH=$scratch "$out/$triple/release/$name" -max_total_time="$seconds" -timeout=10 \
 		-rss_limit_mb=2048 -print_final_stats=1 -artifact_prefix="$out/$name-" \
 		"$found" "$seeds" >"$log" 2>&1 && failed= || failed=yes
 	stat() { sed -n "s/^stat::$1: *//p" "$log"; }

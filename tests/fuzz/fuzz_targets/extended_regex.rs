@@ -65,14 +65,16 @@ fn libc_match(pattern: &str, text: &str) -> Option<bool> {
     let (pattern, text) = (CString::new(pattern).ok()?, CString::new(text).ok()?);
     let mut compiled = MaybeUninit::<libc::regex_t>::uninit();
     let flags = libc::REG_EXTENDED | libc::REG_NOSUB;
-    // SAFETY: regcomp fills `compiled` when it returns 0, and only then it is used and freed, once.
-    unsafe {
-        if libc::regcomp(compiled.as_mut_ptr(), pattern.as_ptr(), flags) != 0 {
-            return None;
-        }
-        let mut compiled = compiled.assume_init();
-        let found = libc::regexec(&raw const compiled, text.as_ptr(), 0, std::ptr::null_mut(), 0);
-        libc::regfree(&raw mut compiled);
-        Some(found == 0)
+    // SAFETY: both are valid for the call.
+    if unsafe { libc::regcomp(compiled.as_mut_ptr(), pattern.as_ptr(), flags) } != 0 {
+        return None;
     }
+    // SAFETY: regcomp filled it, as it returned 0.
+    let mut compiled = unsafe { compiled.assume_init() };
+    let none = std::ptr::null_mut();
+    // SAFETY: both are valid for the call, and no place for matches is given.
+    let found = unsafe { libc::regexec(&raw const compiled, text.as_ptr(), 0, none, 0) };
+    // SAFETY: freed once, and not used any more.
+    unsafe { libc::regfree(&raw mut compiled) };
+    Some(found == 0)
 }

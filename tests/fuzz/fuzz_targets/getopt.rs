@@ -109,11 +109,10 @@ fn gnu(command: &Command, words: &[OsString], order: Order) -> Option<Parsed> {
     argv.push(std::ptr::null_mut());
 
     let mut matches = ArgMatches::new(command);
-    // SAFETY: single-threaded; 0 makes glibc forget the line before.
-    unsafe {
-        opterr = 0;
-        optind = 0;
-    }
+    // SAFETY: only this thread parses command lines.
+    unsafe { opterr = 0 };
+    // SAFETY: as above; 0 makes glibc forget the line before.
+    unsafe { optind = 0 };
     loop {
         // SAFETY: every pointer is into a vector that outlives the call, and both end in a null.
         let found = unsafe {

@@ -58,7 +58,7 @@ fn seeds() -> Vec<String> {
 fn root() -> &'static Path {
     static ROOT: OnceLock<PathBuf> = OnceLock::new();
     ROOT.get_or_init(|| {
-        let root = Path::new("/dev/shm").join(format!("lxcbox-fuzz-{}", std::process::id()));
+        let root = lxcbox_fuzz::scratch().join("root");
         for file in FILES.iter().chain(&SERVICES).map(|file| root.join(file)) {
             std::fs::create_dir_all(file.parent().expect("it has one")).expect("a directory");
         }
