@@ -1,12 +1,12 @@
 //! The end of a container's cgroups: kill what is left, remove everything, leave.
 
 use super::error::{CgroupError, Fault};
-use super::place::{Place, Placed};
+use super::place::{Inside, Place, Placed};
 use super::plan::CgroupPlan;
 use super::prune::{self, Patience};
 use super::tree::{CgroupTree, Made, candidates, remove_left_over};
 use crate::sys::dir::{exists_at, rmdir_at};
-use crate::sys::process;
+use crate::sys::{cradle, process};
 use std::time::Duration;
 
 /// How long processes may take to die of SIGKILL, all hierarchies together.
@@ -85,6 +85,11 @@ impl CgroupTree {
         if self.monitor.is_none() {
             return Vec::new();
         }
+        cradle::set(None);
+        let placed = match self.inside.replace(Inside::Nowhere) {
+            Inside::V1 => Placed::InUnified,
+            _ => placed,
+        };
         let leave = |place: &Place| {
             let path = self.pivot_of(place);
             place.make_all(path).and_then(|()| place.enter_self(path, placed)).err()
@@ -128,7 +133,7 @@ impl CgroupTree {
     /// there. All errors of the way; what could be removed is.
     pub fn remove(&mut self) -> Vec<CgroupError> {
         let mut errors = self.remove_payload();
-        if self.inside.replace(false) {
+        if self.inside.get() != Inside::Nowhere {
             errors.extend(self.leave_monitor(Placed::Nowhere));
         }
         errors.extend(self.remove_monitor());

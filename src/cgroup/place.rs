@@ -21,8 +21,21 @@ pub(super) const MODE: u32 = 0o755;
 pub enum Placed {
     /// By CLONE_INTO_CGROUP.
     InUnified,
+    /// It was not made for it, and is where it was: it comes in when there is time.
+    Later,
     /// Not at all.
     Nowhere,
+}
+
+/// Where the process is that has a tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Inside {
+    /// In none of its cgroups.
+    Nowhere,
+    /// In the monitor's, but for the unified one.
+    V1,
+    /// In the monitor's.
+    Everywhere,
 }
 
 /// One hierarchy and its base cgroup. Paths given to its functions are relative to the base.
@@ -129,7 +142,7 @@ impl Place {
     pub(super) fn enter_self(&self, path: &str, placed: Placed) -> Result<(), CgroupError> {
         let done = match (self.is_v2(), placed) {
             (true, Placed::InUnified) => return Ok(()),
-            (true, Placed::Nowhere) => fd::write_at(self.base(), &join(path, "cgroup.procs"), b"0"),
+            (true, _) => fd::write_at(self.base(), &join(path, "cgroup.procs"), b"0"),
             (false, _) => v1::enter_self(self.base(), path),
         };
         done.map_err(|source| Box::new(Fault::Enter { path: self.path(path), source }))

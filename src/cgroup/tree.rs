@@ -15,15 +15,15 @@
 use super::error::{CgroupError, Fault};
 use super::freezer;
 use super::layout::Hierarchy;
-use super::place::{MODE, Place, Placed};
+use super::place::{Inside, MODE, Place, Placed};
 use super::plan::{CgroupPlan, DevicePlan, Name};
 use super::prune::Patience;
 use super::v1::{self, join};
-use crate::sys::SysError;
 use crate::sys::dir::{mkdir_at, open_path, open_path_at, pause, rmdir_at};
 use crate::sys::errno::{EEXIST, ENODEV, ENOENT};
 use crate::sys::lock::lock_dir_at;
 use crate::sys::process::{self, Pid};
+use crate::sys::{SysError, cradle};
 use std::cell::Cell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
@@ -84,8 +84,8 @@ pub struct CgroupTree {
     pub(super) undelegated: Option<(PathBuf, SysError)>,
     pub(super) program: Option<OwnedFd>,
     pub(super) devices_applied: bool,
-    /// True once the owner has entered the monitor's cgroup.
-    pub(super) inside: Cell<bool>,
+    /// Where the owner is.
+    pub(super) inside: Cell<Inside>,
     pub(super) owner: Pid,
 }
 
@@ -117,7 +117,7 @@ impl CgroupTree {
             undelegated: None,
             program: None,
             devices_applied: false,
-            inside: Cell::new(false),
+            inside: Cell::new(Inside::Nowhere),
             owner: process::own_pid(),
         };
         if let Some(unified) = tree.places.iter().find(|p| p.is_v2()) {
@@ -339,9 +339,17 @@ impl CgroupTree {
     ///
     /// A monitor of LXC's, whose cgroup had the same path and which does not lock it, may take away
     /// ours at its end, as long as nobody is in it. It does so once.
+    ///
+    /// With [`Placed::Later`] the unified one is left to [`Self::settle`]; what the process starts
+    /// until then is born in it.
     pub fn enter_monitor_self(&self, placed: Placed) -> Result<(), CgroupError> {
         let path = self.monitor.as_ref().map_or("", |m| m.path.as_str());
-        self.inside.set(true);
+        self.inside.set(Inside::Everywhere);
+        if let (Placed::Later, Some(unified)) = (placed, self.monitor_fd()) {
+            self.inside.set(Inside::V1);
+            cradle::set(Some(unified));
+        }
+        let placed = if self.is_unsettled() { Placed::InUnified } else { placed };
         self.places.iter().try_for_each(|place| match place.enter_self(path, placed) {
             Err(e) if matches!(&*e, Fault::Enter { source, .. } if matches!(source.errno, ENOENT | ENODEV)) => {
                 place.make_all(path)?;
@@ -349,6 +357,20 @@ impl CgroupTree {
             }
             done => done,
         })
+    }
+
+    /// True while the process is not in the monitor's unified cgroup, and belongs there.
+    pub fn is_unsettled(&self) -> bool {
+        self.inside.get() == Inside::V1
+    }
+
+    /// Moves the calling process into the monitor's unified cgroup, where that was put off.
+    pub fn settle(&self) -> Result<(), CgroupError> {
+        if !self.is_unsettled() {
+            return Ok(());
+        }
+        cradle::set(None);
+        self.enter_monitor_self(Placed::Nowhere)
     }
 
     /// Moves the calling process (one thread) into the payload.

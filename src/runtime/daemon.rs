@@ -49,7 +49,7 @@ pub fn launch<W, L, T>(
     after: impl FnOnce(L, Fate),
 ) -> Result<Option<T>, Failure> {
     if mode == Mode::Foreground {
-        return supervise(what, None, Placed::Nowhere).map(Some);
+        return supervise(what, None, Placed::Later).map(Some);
     }
     let (ours, theirs) = sync::pair().during(Step::Monitor)?;
     let mut placed = false;

@@ -22,6 +22,7 @@ use std::cell::RefCell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 /// What the console of one boot goes to.
 pub struct ConsoleEnds {
@@ -109,8 +110,13 @@ impl Monitor {
         if let Err(e) = memory::give_back_stack() {
             log::debug!("memory is kept: {e}");
         }
+        let settles = cgroups.is_unsettled().then(|| Instant::now() + UNSETTLED);
         let how = loop {
-            let ready = self.wait(live)?;
+            let until = settles.filter(|_| cgroups.is_unsettled());
+            let ready = self.wait(live, until)?;
+            if until.is_some_and(|until| until <= Instant::now()) {
+                cgroups.settle().unwrap_or_else(|e| log::warn!("{e}"));
+            }
             // Every round: stalled output and a freeze under way have their own times.
             if let Err(e) = self.terminals.serve() {
                 log::error!("{e}");
@@ -140,8 +146,8 @@ impl Monitor {
         Ok(how)
     }
 
-    /// Sleeps until there is something to do.
-    fn wait(&self, live: &Live) -> Result<Ready, Failure> {
+    /// Sleeps until there is something to do, or until then.
+    fn wait(&self, live: &Live, until: Option<Instant>) -> Result<Ready, Failure> {
         let read = |fd| Some(Watch { fd, read: true, write: false });
         let server = self.server.borrow();
         let watches = [
@@ -151,7 +157,8 @@ impl Monitor {
             live.init.pidfd().and_then(read),
             self.notifier.as_ref().and_then(|n| read(n.fd())),
         ];
-        let timeouts = [server.timeout(), self.terminals.timeout()];
+        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        let timeouts = [server.timeout(), self.terminals.timeout(), left];
         let timeout = timeouts.into_iter().flatten().min();
         let ready = event::poll_all(&watches, timeout).during(Step::Running)?;
         Ok(Ready { signals: ready & 1 != 0, notifier: ready & 1 << 4 != 0 })
@@ -178,6 +185,10 @@ impl Monitor {
         }
     }
 }
+
+/// How long a container has run before a monitor in the foreground moves into its unified cgroup: a
+/// command that is done by then is spared the kernel's grace periods, there and back.
+const UNSETTLED: Duration = Duration::from_secs(1);
 
 const CHLD: i32 = 17;
 const WINCH: i32 = 28;

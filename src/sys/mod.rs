@@ -6,6 +6,7 @@ pub mod bpf;
 pub mod btrfs;
 pub mod clock;
 pub mod copy;
+pub mod cradle;
 pub mod cred;
 pub mod dir;
 pub mod dirs;

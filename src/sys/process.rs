@@ -5,7 +5,7 @@
 #![allow(unsafe_code, reason = "fork, clone3, execve and wait have no safe form")]
 
 use super::error::{At, Result, SysError};
-use super::meanwhile;
+use super::{cradle, meanwhile};
 use crate::util::signames::Signal;
 use std::ffi::{CStr, CString, OsStr, c_char};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -40,11 +40,23 @@ fn assert_one_thread(call: &'static str) -> Result<()> {
     }
 }
 
-/// fork(2).
+/// fork(2), into the cradle where there is one.
 ///
 /// # Errors
 /// EDEADLK when the process has several threads; else fork's own.
 pub fn fork() -> Result<Fork> {
+    if let Some(cradle) = cradle::get() {
+        let mut placed = false;
+        return match clone3(0, Parent::Caller, Some(cradle.as_fd()), &mut placed)? {
+            Cloned::Parent { pid, .. } => Ok(Fork::Parent(pid)),
+            Cloned::Child => {
+                if !placed {
+                    cradle::enter(cradle.as_fd());
+                }
+                Ok(Fork::Child)
+            }
+        };
+    }
     assert_one_thread("fork")?;
     #[allow(clippy::disallowed_methods, reason = "this is the wrapper that makes the check")]
     // SAFETY: the process has one thread, checked above, so the child may do whatever the parent
@@ -222,6 +234,7 @@ fn finish_clone(call: &'static str, pid: libc::c_long, flags: u64, pidfd: RawFd)
     match pid {
         0 => {
             meanwhile::forget();
+            cradle::set(None);
             Ok(Cloned::Child)
         }
         pid if pid > 0 => {

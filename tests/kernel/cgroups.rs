@@ -39,6 +39,38 @@ fn monitor_and_init_are_in_their_cgroups_in_every_hierarchy() {
     assert!(monitor.iter().all(|p| p.ends_with(&format!("/lxc.monitor.{c}"))), "{monitor:?}");
 }
 
+/// A monitor in the foreground enters its unified cgroup when the container has run for a while, but
+/// what it starts is there from the begin.
+#[test]
+fn a_foreground_monitor_and_its_hooks_are_in_its_cgroups() {
+    let m = Machine::new();
+    let c = m.name("front");
+    let note = m.dir.join("hook");
+    let lines = format!(
+        "{QUIET}lxc.hook.pre-start = /bin/sh -c 'cat /proc/self/cgroup > {0}'\n\
+         lxc.hook.post-stop = /bin/sh -c 'cat /proc/self/cgroup >> {0}'\n",
+        note.display()
+    );
+    assert_eq!(m.container("front", &lines), c);
+    let there = |text: &str| {
+        let mut paths = text.lines().filter_map(|line| line.splitn(3, ':').nth(2));
+        paths.all(|path| path.ends_with(&format!("/lxc.monitor.{c}")))
+    };
+    // One that ends before, and one that lives on.
+    m.lxc("execute", &["-n", &c, "--", "/bin/true"]).ok();
+    assert_eq!(m.settle(), Vec::<String>::new());
+    let mut monitor = m.lxc_command("start", &["-n", &c, "-F"]).spawn().expect("lxc-start");
+    eventually(10, "the monitor in its cgroups", || {
+        let own = fs::read_to_string(format!("/proc/{}/cgroup", monitor.id())).ok()?;
+        there(&own).then_some(())
+    });
+    m.lxc("stop", &["-n", &c, "-k"]).ok();
+    assert!(monitor.wait().expect("the monitor").success());
+    assert_eq!(m.settle(), Vec::<String>::new());
+    let hooks = fs::read_to_string(&note).expect("the hooks' note");
+    assert!(there(&hooks) && hooks.lines().count() >= 4, "{hooks}");
+}
+
 #[test]
 fn figures_of_a_running_container() {
     let m = Machine::new();
