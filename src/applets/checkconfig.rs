@@ -101,6 +101,7 @@ fn plan(ctx: &Context) -> Result<Vec<String>, Failure> {
         defines: Vec::new(),
         command: Vec::new(),
         execute: false,
+        quiet: false,
         mode: Mode::Daemon,
         pidfile: None,
     };

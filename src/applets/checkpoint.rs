@@ -73,6 +73,7 @@ fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
         defines: Vec::new(),
         command: Vec::new(),
         execute: false,
+        quiet: false,
         mode: if foreground { Mode::Foreground } else { Mode::Daemon },
         pidfile: None,
     };

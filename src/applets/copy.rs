@@ -170,6 +170,7 @@ fn start(
         defines: Vec::new(),
         command: Vec::new(),
         execute: false,
+        quiet: false,
         mode,
         pidfile: None,
     };

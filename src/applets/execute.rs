@@ -35,6 +35,7 @@ fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
         defines: all,
         command: words(ctx)?,
         execute: true,
+        quiet: ctx.quiet,
         mode: if daemon { Mode::Daemon } else { Mode::Foreground },
         pidfile: None,
     };

@@ -21,5 +21,5 @@ fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
         return Err(Failure::usage(ctx.prog, "missing a command to execute"));
     }
     let env: Vec<_> = std::env::vars_os().collect();
-    Ok(ExitCode::from(init::command::run(&ctx.rest, &env)?))
+    Ok(ExitCode::from(init::command::run(&ctx.rest, &env, ctx.quiet)?))
 }

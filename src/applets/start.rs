@@ -84,6 +84,7 @@ fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
         defines: all,
         command: words(ctx)?,
         execute: false,
+        quiet: ctx.quiet,
         mode: if foreground { Mode::Foreground } else { Mode::Daemon },
         pidfile: get(matches, "pidfile").map(PathBuf::from),
     };

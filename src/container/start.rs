@@ -29,6 +29,8 @@ pub struct Start {
     pub command: Vec<String>,
     /// Run it below our own init.
     pub execute: bool,
+    /// Which then says nothing.
+    pub quiet: bool,
     /// In the background or on the caller's terminal.
     pub mode: Mode,
     /// Where to write the supervisor's number.
@@ -151,6 +153,7 @@ impl Start {
             config_file: exists.then_some(file),
             command: self.command.clone(),
             execute: self.execute,
+            quiet: self.quiet,
             cgroup_pattern: system.cgroup_pattern().map(str::to_string),
             cgroup_use: system
                 .cgroup_use()

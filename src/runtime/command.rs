@@ -50,6 +50,9 @@ pub fn init(config: &Config, request: &Request) -> Result<(Vec<String>, Option<O
     }
     let mut argv: Vec<String> = [EXECUTE_INIT, "--name"].map(str::to_string).to_vec();
     argv.push(request.name.clone());
+    if request.quiet {
+        argv.push("--quiet".to_string());
+    }
     argv.push("--".to_string());
     argv.extend(words);
     Ok((argv, origin))
@@ -100,5 +103,8 @@ mod tests {
             init(&config, &request(&[], true)).unwrap().0,
             ["lxc-init", "--name", "c1", "--", "sleep", "1 2"]
         );
+        let quiet = Request { quiet: true, ..request(&[], true) };
+        let words = init(&config, &quiet).unwrap().0;
+        assert_eq!(words[2..], ["c1", "--quiet", "--", "sleep", "1 2"]);
     }
 }

@@ -29,6 +29,8 @@ pub struct Request {
     pub command: Vec<String>,
     /// Run `command` below our own small init (lxc-execute).
     pub execute: bool,
+    /// Which then says nothing.
+    pub quiet: bool,
     /// `lxc.cgroup.pattern` of lxc.conf.
     pub cgroup_pattern: Option<String>,
     /// `lxc.cgroup.use` of lxc.conf.

@@ -471,6 +471,8 @@ fn lxc_execute_tells_how_the_command_ended() {
     println!("not found: {done:?}");
     assert!([127, 255].contains(&done.status), "{done:?}");
     assert!(done.stderr.contains("/bin/nosuch"), "{done:?}");
+    let quiet = m.lxc("execute", &["-n", &c, "-q", "--", "/bin/nosuch"]);
+    assert_eq!((quiet.status, quiet.stderr.as_str()), (done.status, ""), "{quiet:?}");
     // Its init reaps orphans and passes signals on; the last word is the command's.
     assert_eq!(status("(sleep 0.1 &) ; sleep 0.3; ps | grep -c '[Z]' ; exit 9"), 9);
     assert_eq!(m.settle(), Vec::<String>::new());

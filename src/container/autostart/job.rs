@@ -187,6 +187,7 @@ impl Job {
             defines: notify.as_ref().map(Notify::defines).unwrap_or_default(),
             command: Vec::new(),
             execute: false,
+            quiet: false,
             mode: Mode::Daemon,
             pidfile: None,
         };

@@ -16,11 +16,12 @@ const EXEC_FAILED: i32 = 255;
 const GRACE: Duration = Duration::from_secs(1);
 
 /// Runs `argv` and everything it leaves behind until nothing is left; gives back the command's
-/// status, 128 plus the signal if one ended it.
+/// status, 128 plus the signal if one ended it. With `quiet` the status alone tells that it cannot
+/// be executed.
 ///
 /// # Errors
 /// Only failures before the command is started; a command that cannot be executed ends with 255.
-pub fn run(argv: &[OsString], env: &[(OsString, OsString)]) -> Result<u8, InitError> {
+pub fn run(argv: &[OsString], env: &[(OsString, OsString)], quiet: bool) -> Result<u8, InitError> {
     signal::block_all().map_err(|e| InitError::Setup("blocking signals", e))?;
     let signals =
         SignalFd::new(ALL_SIGNALS).map_err(|e| InitError::Setup("opening a signalfd", e))?;
@@ -28,9 +29,11 @@ pub fn run(argv: &[OsString], env: &[(OsString, OsString)]) -> Result<u8, InitEr
         Fork::Child => {
             let error = start(argv, env);
             // The parent cannot say it: its standard error is the same, its status ours.
-            let program = argv.first().cloned().unwrap_or_default();
-            let text = format!("lxc-init: running {}: {error}\n", quoted(&program));
-            let _ = fd::write_all(std::io::stderr().as_fd(), text.as_bytes());
+            if !quiet {
+                let program = argv.first().cloned().unwrap_or_default();
+                let text = format!("lxc-init: running {}: {error}\n", quoted(&program));
+                let _ = fd::write_all(std::io::stderr().as_fd(), text.as_bytes());
+            }
             process::exit_now(EXEC_FAILED)
         }
         Fork::Parent(pid) => pid,
