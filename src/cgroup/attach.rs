@@ -6,6 +6,8 @@
 
 use super::error::{CgroupError, Fault};
 use super::layout::{Layout, Version};
+use super::plan::Name;
+use super::tree::candidates;
 use crate::sys::dir::{mkdir_at, open_path, open_path_at};
 use crate::sys::errno::{EBUSY, EEXIST, ENOENT, EOPNOTSUPP};
 use crate::sys::process::Pid;
@@ -14,7 +16,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
 const LEAF: &str = ".lxc";
-const HIGHEST_NUMBER: u32 = 999;
 
 /// The payload's cgroups, opened.
 #[derive(Debug, Default)]
@@ -98,8 +99,7 @@ impl AttachCgroups {
     pub fn move_process(&self, pid: Pid) -> Result<(), CgroupError> {
         let Some((path, payload)) = &self.unified else { return Ok(()) };
         let mut last = None;
-        for number in 0..=HIGHEST_NUMBER {
-            let name = if number == 0 { LEAF.to_owned() } else { format!("{LEAF}-{number}") };
+        for name in candidates(&Name { path: LEAF.to_owned(), numbered: true }) {
             let leaf = make_leaf(path, payload, &name)?;
             match fd::write_at(leaf.as_fd(), "cgroup.procs", pid.to_string().as_bytes()) {
                 Ok(()) => return Ok(()),

@@ -17,7 +17,7 @@ use crate::net::NetError;
 use crate::runtime::attach::AttachError;
 use crate::storage::StorageError;
 use crate::sys::{SysError, cred};
-use crate::util::blame::{Explain, Origin};
+use crate::util::blame::{Explain, Origin, boxed};
 use std::path::PathBuf;
 
 /// Why a running container cannot be asked or changed.
@@ -87,20 +87,10 @@ pub enum LiveError {
     },
 }
 
-macro_rules! boxed {
-    ($($error:ty => $variant:ident),*) => {
-        $(impl From<$error> for LiveError {
-            fn from(error: $error) -> Self {
-                Self::$variant(Box::new(error))
-            }
-        })*
-    };
+boxed! {
+    LiveError: Hold(AttachError), Net(NetError), Config(ConfigError), Limit(LimitError),
+    Lock(LockError),
 }
-
-boxed!(
-    AttachError => Hold, NetError => Net, ConfigError => Config,
-    LimitError => Limit, LockError => Lock
-);
 
 impl LiveError {
     /// The signal that ended the work.

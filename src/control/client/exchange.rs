@@ -231,7 +231,7 @@ impl Client {
                     deadline = Instant::now().checked_add(time);
                     more = None;
                 }
-                _ if late && starts => return Err(self.not_yet(op)),
+                _ if starts => return Err(self.not_yet(op)),
                 _ if late => return Err(self.timeout(op, holder)),
                 _ => {}
             }
