@@ -19,7 +19,7 @@ use super::place::{Inside, MODE, Place, Placed};
 use super::plan::{CgroupPlan, DevicePlan, Name};
 use super::prune::Patience;
 use super::v1::{self, join};
-use crate::sys::dir::{mkdir_at, open_path, open_path_at, pause, rmdir_at};
+use crate::sys::dir::{age_at, mkdir_at, open_path, open_path_at, pause, rmdir_at};
 use crate::sys::errno::{EEXIST, ENODEV, ENOENT};
 use crate::sys::lock::lock_dir_at;
 use crate::sys::process::{self, Pid};
@@ -54,6 +54,9 @@ pub(super) fn candidates(name: &Name) -> impl Iterator<Item = String> + use<> {
 
 /// How long a path without a number may take to be given up by the run that had it before.
 const FOR_LAST_RUN: Duration = Duration::from_secs(2);
+
+/// How long an empty path with a number is left alone.
+const NEW: Duration = Duration::from_secs(5);
 
 /// What kept a cgroup from being made.
 fn failed_with(made: &Result<Made, CgroupError>) -> Option<i32> {
@@ -192,7 +195,9 @@ impl CgroupTree {
             let made = loop {
                 let made = self.make_everywhere(&path);
                 match failed_with(&made) {
-                    Some(EEXIST) if remove_left_over(&self.places, &path, Duration::ZERO) => {}
+                    Some(EEXIST)
+                        if (path == name.path || self.is_old(&path))
+                            && remove_left_over(&self.places, &path, Duration::ZERO) => {}
                     Some(EEXIST) if name.numbered => break made,
                     // Its last run ends, or another's end has just taken a parent away.
                     Some(EEXIST | ENOENT | ENODEV) => pause(Duration::from_millis(5)),
@@ -216,9 +221,16 @@ impl CgroupTree {
     /// What killed monitors left behind under the next numbers, which this run does not need.
     fn sweep(&self, paths: impl Iterator<Item = String>) {
         let Some(first) = self.places.first() else { return };
-        for path in paths.take_while(|path| first.exists(path)) {
+        for path in paths.take_while(|path| first.exists(path)).filter(|path| self.is_old(path)) {
             remove_left_over(&self.places, &path, Duration::ZERO);
         }
+    }
+
+    /// False while `path`, which has a number, may be the new cgroup of a container that is called
+    /// so: LXC's monitors lock nothing, and nobody is in their cgroups when they have just made them.
+    fn is_old(&self, path: &str) -> bool {
+        let ages = self.places.iter().filter_map(|place| age_at(place.base(), path));
+        ages.min().is_some_and(|least| least >= NEW)
     }
 
     fn make_everywhere(&mut self, path: &str) -> Result<Made, CgroupError> {

@@ -7,7 +7,7 @@ use super::error::{At, Result, SysError};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Magic number of a cgroup v2 file system (statfs(2)).
 pub const CGROUP2_MAGIC: u64 = 0x6367_7270;
@@ -51,6 +51,14 @@ pub fn writable(path: &Path) -> bool {
 /// True if `name` exists below `dir`.
 pub fn exists_at(dir: BorrowedFd<'_>, name: &str) -> bool {
     rustix::fs::accessat(dir, name, rustix::fs::Access::EXISTS, AtFlags::empty()).is_ok()
+}
+
+/// How long ago the directory was made, or last got another owner or mode; `None` if it is not
+/// there. The kernel makes a cgroup younger when it has forgotten the directory meanwhile.
+pub fn age_at(dir: BorrowedFd<'_>, name: &str) -> Option<Duration> {
+    let stat = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+    let changed = UNIX_EPOCH.checked_add(Duration::from_secs(stat.st_ctime.try_into().ok()?))?;
+    Some(SystemTime::now().duration_since(changed).unwrap_or_default())
 }
 
 /// The magic number of the file system that `path` is on.
