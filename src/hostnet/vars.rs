@@ -39,6 +39,13 @@ impl Variables {
         Ok(all)
     }
 
+    /// One file's text by itself: that it includes another is an error.
+    pub fn of(text: &str) -> Result<Self, HostNetError> {
+        let mut all = Self::default();
+        all.parse(text, &Rc::from(Path::new("lxc-net")), 0)?;
+        Ok(all)
+    }
+
     /// The value of `name`; an empty one counts as none.
     pub fn get(&self, name: &str) -> Option<&Sourced<String>> {
         self.0.iter().rev().find(|(n, _)| n == name).map(|(_, v)| v).filter(|v| !v.value.is_empty())
@@ -133,7 +140,13 @@ impl Lexer<'_> {
                 return Ok((!words.is_empty()).then_some((words, End::Plain)));
             };
             match c {
-                ' ' | '\t' => words.extend(word.take()),
+                ' ' | '\t' => {
+                    words.extend(word.take());
+                    // A shell assigns one after the other: the next may name this one.
+                    if matches!(words.as_slice(), [only] if assignment(only).is_some()) {
+                        return Ok(Some((words, End::Plain)));
+                    }
+                }
                 '\n' | ';' => {
                     words.extend(word.take());
                     return Ok(Some((words, End::Plain)));
@@ -212,16 +225,6 @@ impl Lexer<'_> {
 }
 
 #[cfg(test)]
-impl Variables {
-    /// For the tests of what reads variables.
-    pub(super) fn of(text: &str) -> Result<Self, HostNetError> {
-        let mut all = Self::default();
-        all.parse(text, &Rc::from(Path::new("lxc-net")), DEPTH)?;
-        Ok(all)
-    }
-}
-
-#[cfg(test)]
 mod tests {
     use super::*;
     use crate::util::blame::Explain;
@@ -230,7 +233,7 @@ mod tests {
     fn assignments_are_read_as_a_shell_would() {
         let text = "# comment\nUSE_LXC_BRIDGE=\"true\"  # why\nexport LXC_BRIDGE='br 0'; A=1 B=2\n\
                     C=\"a\\\"b\\z$A\"${B}x\\ y # end\nLXC_DOMAIN=lxc#no\nD=one\\\ntwo\nE=\nF=$\n\
-                    LXC_ADDR=10.0.4.1\nLXC_ADDR=10.0.5.1";
+                    H='2 3' I=${H}4 # more\nexport J=x K=$J\nLXC_ADDR=10.0.4.1\nLXC_ADDR=10.0.5.1";
         let vars = Variables::of(text).unwrap();
         let get = |name: &str| vars.get(name).map(|v| v.value.as_str());
         assert_eq!(get("USE_LXC_BRIDGE"), Some("true"));
@@ -238,8 +241,10 @@ mod tests {
         assert_eq!((get("A"), get("B"), get("C")), (Some("1"), Some("2"), Some("a\"b\\z12x y")));
         assert_eq!((get("LXC_DOMAIN"), get("D")), (Some("lxc#no"), Some("onetwo")));
         assert_eq!((get("E"), get("F"), get("G")), (None, Some("$"), None));
+        assert_eq!((get("H"), get("I"), get("J")), (Some("2 3"), Some("2 34"), Some("x")));
+        assert_eq!(get("K"), None);
         let last = vars.get("LXC_ADDR").unwrap();
-        assert_eq!((last.value.as_str(), last.origin.line), ("10.0.5.1", 11));
+        assert_eq!((last.value.as_str(), last.origin.line), ("10.0.5.1", 13));
     }
 
     #[test]
