@@ -11,11 +11,11 @@ mod firewall;
 mod made;
 mod ports;
 mod program;
-mod settings;
+pub mod settings;
 mod start;
 pub mod status;
-mod subnet;
-mod vars;
+pub mod subnet;
+pub mod vars;
 mod walls;
 
 pub use dnsmasq::Lease;

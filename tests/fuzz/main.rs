@@ -24,6 +24,7 @@ mod fuzz_targets {
     #[allow(unsafe_code, reason = "it calls the C library")]
     mod getopt;
     mod guest_files;
+    mod host_files;
     mod id_map;
     mod mountinfo;
     mod netlink_reply;
