@@ -118,7 +118,7 @@ fn move_entry(entry: &Entry, target: &Target<'_>) -> SysResult<()> {
 
 /// A file system goes through mount(2): its options are free text, of any length.
 fn fs_entry(entry: &Entry, target: &Target<'_>) -> SysResult<()> {
-    if entry.fs_type == "overlay" || entry.fs_type == "overlayfs" {
+    if is_overlay(entry) {
         make_overlay_dirs(&entry.options.data)?;
     }
     let flags = entry.options.fs_flags | sysmount::attrs_to_ms(entry.options.attrs.set);
@@ -241,6 +241,28 @@ pub fn ask_idmaps(plan: &MountPlan) -> Result<(), MountError> {
         }
         _ => Ok(()),
     }
+}
+
+/// Asks the kernel whether the root of a user namespace may mount an overlay, if the plan has one
+/// there that is not optional. Called before anything is made.
+pub fn ask_overlay(plan: &MountPlan) -> Result<(), MountError> {
+    let root = plan.root.iter().filter(|root| matches!(root.source, RootSource::Overlay { .. }));
+    let root = root.map(|root| (root.source.to_string(), root.origin.as_ref()));
+    let entries = plan.entries.iter().filter(|entry| is_overlay(entry) && !entry.options.optional);
+    let entries = entries.map(|e| (format!("overlay on /{}", target_text(e)), Some(&e.origin)));
+    match root.chain(entries).next() {
+        // FALLBACK(<5.11): only the host's root may.
+        Some((what, origin)) if plan.user_ns && !probe::overlay_in_user_namespace() => {
+            let source = SysError::new("mount", "overlay", errno::EPERM);
+            Err(Box::new(Fault::UserOverlay { what, origin: origin.cloned(), source }))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn is_overlay(entry: &Entry) -> bool {
+    let has_type = entry.options.bind.is_none() && !entry.options.moved;
+    has_type && (entry.fs_type == "overlay" || entry.fs_type == "overlayfs")
 }
 
 /// The root file system first.

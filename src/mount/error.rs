@@ -139,6 +139,16 @@ pub enum Fault {
         /// Why.
         source: SysError,
     },
+    /// An overlay that the kernel lets only the host's root mount.
+    #[error("cannot mount {what} in a user namespace")]
+    UserOverlay {
+        /// The root file system, or the target.
+        what: String,
+        /// Line of the mount.
+        origin: Option<Origin>,
+        /// Why.
+        source: SysError,
+    },
     /// A device node, or one of the links in /dev.
     #[error("cannot make \"/dev/{name}\"")]
     Node {
@@ -186,6 +196,7 @@ impl Fault {
             | Self::Source { source, .. }
             | Self::Entry { source, .. }
             | Self::IdMap { source, .. }
+            | Self::UserOverlay { source, .. }
             | Self::Node { source, .. }
             | Self::Pivot(source)
             | Self::ShMounts { source, .. } => Some(source),
@@ -213,6 +224,7 @@ impl Explain for Fault {
             | Self::Rootfs { origin, .. }
             | Self::Target { origin, .. }
             | Self::Source { origin, .. }
+            | Self::UserOverlay { origin, .. }
             | Self::IdMap { origin, .. } => origin.as_ref(),
             _ => None,
         }
@@ -290,6 +302,9 @@ impl Explain for Fault {
             }
             Self::IdMap { .. } if number == errno::ENOSYS => {
                 "mapping the ids of a mount needs Linux 5.12: remove idmap=".to_owned()
+            }
+            Self::UserOverlay { .. } => {
+                "this needs Linux 5.11: remove lxc.idmap, or lxc-copy -B dir as root".to_owned()
             }
             Self::Auto { what: "sysfs", .. } if number == errno::EPERM => {
                 "a user namespace without its own network namespace cannot mount sysfs: use \

@@ -19,7 +19,7 @@ pub mod rootfs;
 
 pub use auto::{CgroupHierarchy, CgroupMountView, cgroup_auto, proc_sys};
 pub use dev::{boot_id, dev_links, dev_nodes, dev_tmpfs};
-pub use entry::{apply_idmaps, ask_idmaps, attach_idmapped, entries, open_idmapped};
+pub use entry::{apply_idmaps, ask_idmaps, ask_overlay, attach_idmapped, entries, open_idmapped};
 pub use error::{Fault, MountError};
 pub use pivot::{after_pivot, pivot};
 pub use plan::MountPlan;

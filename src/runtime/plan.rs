@@ -272,6 +272,7 @@ fn plan_mounts(config: &Config, request: &Request) -> Result<mount::MountPlan, F
     };
     let plan = mount::plan::plan(config, &inputs).during(Step::Plan)?;
     mount::ask_idmaps(&plan).during(Step::Plan)?;
+    mount::ask_overlay(&plan).during(Step::Plan)?;
     Ok(plan)
 }
 

@@ -5,7 +5,7 @@
 use super::error::{At, Result, SysError};
 use super::event::{self, Ready};
 use super::process::{self, Fork, Pid, Wait};
-use super::{fd, prctl};
+use super::{fd, ns, prctl};
 use rustix::pipe::PipeFlags;
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::{Duration, Instant};
@@ -31,6 +31,9 @@ pub enum Tried {
 
 /// How long a killed trial may take to go; one that the kernel does not let go is left behind.
 const GRACE: Duration = Duration::from_millis(200);
+
+/// How long a question of a plan may take.
+const ASKING: Duration = Duration::from_secs(5);
 
 /// Runs `body` in a child of its own session, at most for `limit`, and gives back what it answers.
 /// Whatever it and its own children did to themselves ends with them.
@@ -142,6 +145,19 @@ pub fn mount(kind: &str, target: &str, options: &str) -> Result<()> {
     let flags = rustix::mount::MountFlags::empty();
     rustix::mount::mount(kind, target, kind, flags, data.as_c_str())
         .at("mount", || format!("{kind}, \"{target}\""))
+}
+
+/// False if the kernel does not let the root of a user namespace mount an overlay. One without layers
+/// is asked for: it is refused in any case, and what may not be is so by another error.
+pub fn overlay_in_user_namespace() -> bool {
+    let mut ask = || {
+        use rustix::mount::{MountFlags, mount};
+        let namespaces = libc::CLONE_NEWUSER | libc::CLONE_NEWNS;
+        let asked = ns::unshare(namespaces)
+            .map(|()| mount("overlay", "/", "overlay", MountFlags::SILENT, c""));
+        if matches!(asked, Ok(Err(rustix::io::Errno::PERM))) { b"no".to_vec() } else { Vec::new() }
+    };
+    run(ASKING, &mut ask) != Tried::Said(b"no".to_vec())
 }
 
 /// `struct ifreq`, as much of it as TUNSETIFF reads.

@@ -86,9 +86,11 @@ fn life_on_linux_4_9() {
 /// What a kernel has not got is an error of the plan, with the version that brought it.
 #[test]
 fn what_a_kernel_lacks_is_found_in_the_plan() {
-    let m = Machine::without(&["4.9"]);
+    let m = Machine::without(&["4.9", "seccomp-notify", "overlay-userns"]);
+    let text =
+        |short: &str, lines: &str| m.container(short, &format!("lxc.net.0.type = empty\n{lines}"));
     let refused = |short: &str, lines: &str, wanted: &[&str]| {
-        let c = m.container(short, &format!("lxc.net.0.type = empty\n{lines}"));
+        let c = text(short, lines);
         let said = m.lxc("start", &["-n", &c, "--dry-run"]).fails(1);
         for part in [&["planning the start: ", "config:"], wanted].concat() {
             assert!(said.contains(part), "{part} not in {said}");
@@ -98,6 +100,27 @@ fn what_a_kernel_lacks_is_found_in_the_plan() {
     let mapped = format!("{ids}lxc.rootfs.options = idmap=container\n");
     refused("ids", &mapped, &["cannot map the ids of", "Linux 5.12"]);
     refused("cap", "lxc.cap.drop = 63\n", &["unknown to this kernel", "Linux 5.8"]);
+    let policy = m.lxcpath().join("notifies");
+    std::fs::write(&policy, "2\ndenylist\nmkdir notify\n").unwrap();
+    let policy = format!("lxc.seccomp.profile = {}\n", policy.display());
+    let notify = format!("{policy}lxc.seccomp.notify.proxy = unix:/run/none\n");
+    refused("notify", &notify, &["SECCOMP_GET_NOTIF_SIZES", "EINVAL", "Linux 5.0"]);
+    let layers = m.lxcpath().join("layers");
+    std::fs::create_dir_all(layers.join("below")).unwrap();
+    let below = layers.join("below");
+    let root = format!("lxc.rootfs.path = overlay:{0}:{0}\n", below.display());
+    let wanted = ["in a user namespace", "EPERM", "Linux 5.11"];
+    refused("top", &format!("{root}{ids}"), &wanted);
+    let entry = |options: &str| {
+        let below = below.display();
+        format!("{ids}lxc.mount.entry = o mnt overlay lowerdir={below}{options} 0 0\n")
+    };
+    refused("entry", &entry(""), &wanted);
+    for (short, lines) in
+        [("host", entry("").replace(ids, "")), ("maybe", entry(",optional")), ("bare", ids.into())]
+    {
+        m.lxc("start", &["-n", &text(short, &lines), "--dry-run"]).ok();
+    }
     // No system call of its own: this kernel itself has it, or has it not.
     match missing::has_core_scheduling() {
         true => println!("skipped: this kernel has core scheduling"),

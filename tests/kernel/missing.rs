@@ -1,4 +1,4 @@
-//! An older kernel: a filter that answers ENOSYS for chosen system calls, installed between fork
+//! An older kernel: a filter that refuses chosen system calls (ENOSYS) or what they do, installed between fork
 //! and exec of a command, so that the tools have to take their fallbacks.
 
 #![allow(unsafe_code, reason = "prctl between fork and exec")]
@@ -17,18 +17,30 @@ const GROUPS: [(&str, &[&str]); 3] = [
 /// Since 5.1 a new system call has the same number everywhere, and this was the first.
 const AFTER_4_9: &str = "all after 5.0";
 
-/// Numbers of system calls: of one, or of one and all above it.
+/// Numbers of system calls: of one, or of one and all above it; or what one does when one of its
+/// arguments has a value.
 #[derive(Clone, Copy)]
 pub struct Missing {
     number: u32,
     and_above: bool,
+    only: Option<Only>,
+}
+
+/// The argument, from 0, its value, and the error number instead of ENOSYS.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Only {
+    argument: u32,
+    value: u32,
+    errno: i32,
 }
 
 impl Missing {
     /// True if it is one of these.
     pub fn is_in(&self, list: &[Self]) -> bool {
-        list.iter()
-            .any(|one| one.number == self.number || one.and_above && one.number < self.number)
+        list.iter().any(|one| {
+            let whole = one.only.is_none() || one.only == self.only;
+            whole && one.number == self.number || one.and_above && one.number < self.number
+        })
     }
 }
 
@@ -38,7 +50,24 @@ pub fn numbers(name: &str) -> Vec<Missing> {
     if let Some((_, names)) = GROUPS.iter().find(|(group, _)| *group == name) {
         return names.iter().flat_map(|name| numbers(name)).collect();
     }
-    let number = match name {
+    let (number, only) = match name {
+        // SECCOMP_GET_NOTIF_SIZES is 3.
+        "seccomp-notify" => {
+            (libc::SYS_seccomp, Some(Only { argument: 0, value: 3, errno: libc::EINVAL }))
+        }
+        // The only mount with these flags alone is the one that asks.
+        "overlay-userns" => {
+            let value = libc::MS_SILENT as u32;
+            (libc::SYS_mount, Some(Only { argument: 3, value, errno: libc::EPERM }))
+        }
+        _ => (number(name), None),
+    };
+    vec![Missing { number: number as u32, and_above: name == AFTER_4_9, only }]
+}
+
+#[track_caller]
+fn number(name: &str) -> libc::c_long {
+    match name {
         "openat2" => libc::SYS_openat2,
         "clone3" => libc::SYS_clone3,
         "pidfd_open" => libc::SYS_pidfd_open,
@@ -57,8 +86,7 @@ pub fn numbers(name: &str) -> Vec<Missing> {
         "bpf" => libc::SYS_bpf,
         "rseq" => libc::SYS_rseq,
         _ => panic!("no system call {name:?} in this list"),
-    };
-    vec![Missing { number: number as u32, and_above: name == AFTER_4_9 }]
+    }
 }
 
 /// What the kernel calls the machine that the numbers are of (linux/audit.h).
@@ -86,10 +114,24 @@ pub fn forbid(command: &mut Command, missing: &[Missing]) {
         answer(libc::SECCOMP_RET_ALLOW),
         load(0),
     ];
-    for Missing { number, and_above } in missing {
-        let test = if *and_above { libc::BPF_JGE } else { libc::BPF_JEQ };
-        program.push(op(libc::BPF_JMP | test | libc::BPF_K, 0, 1, *number));
-        program.push(answer(libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32));
+    let error = |errno: i32| answer(libc::SECCOMP_RET_ERRNO | errno as u32);
+    let equal = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
+    for Missing { number, and_above, only } in missing {
+        match only {
+            None => {
+                let test = if *and_above { libc::BPF_JGE } else { libc::BPF_JEQ };
+                program.push(op(libc::BPF_JMP | test | libc::BPF_K, 0, 1, *number));
+                program.push(error(libc::ENOSYS));
+            }
+            // The lower half of the argument, which comes first here; then the number again.
+            Some(only) => program.extend([
+                op(equal, 0, 4, *number),
+                load(16 + 8 * only.argument),
+                op(equal, 0, 1, only.value),
+                error(only.errno),
+                load(0),
+            ]),
+        }
     }
     program.push(answer(libc::SECCOMP_RET_ALLOW));
     let install = move || {
