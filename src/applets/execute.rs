@@ -14,7 +14,7 @@ use std::process::ExitCode;
 
 /// The registry's entry.
 pub const APPLET: Applet =
-    Applet { name: "lxc-execute", about: "run a command in a container of its own", run };
+    Applet { name: "lxc-execute", about: "runs a command in a container of its own", run };
 
 fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     // What runs as process 1 is this very program.

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// The registry's entry.
-pub const APPLET: Applet = Applet { name: "lxc-start", about: "start a container", run };
+pub const APPLET: Applet = Applet { name: "lxc-start", about: "starts a container", run };
 
 /// The namespaces that `--share-*` offers, as LXC has them.
 const SHARED: [(&str, NsKind); 4] = [

@@ -10,8 +10,14 @@ use std::fmt::Write as _;
 
 /// What the declarations do not say: for each page its sections. `= NAME` begins a page, a line of
 /// capitals a section, `$ ` a command, two blanks a line that stays as it is, and `WORD | text` an
-/// entry of a list; what stands between backquotes is bold.
+/// entry of a list; what stands between backquotes is bold. The words of an option's entry in OPTIONS
+/// follow those of its help, and `@help` in DESCRIPTION is the end of the help text.
 const MANUAL: &str = concat!("\n", include_str!("../../../docs/manual.txt"));
+
+/// What the table of keys does not say, for the keys that need it: `= KEY`, then `since` the version
+/// of LXC that brought it, `linux` the version that its effect needs, `default` where nothing
+/// written means something else than it reads back as, and lines of text.
+const KEYS: &str = concat!("\n", include_str!("../../../docs/keys.txt"));
 
 /// The section of that heading in the manual of `page`; empty if there is none.
 fn section(page: &str, heading: &str) -> String {
@@ -27,6 +33,11 @@ fn section(page: &str, heading: &str) -> String {
     own.join("\n").trim_end().to_owned()
 }
 
+/// An entry of a list: its word, and the text.
+fn entry(line: &str) -> Option<(&str, &str)> {
+    line.split_once(" | ").filter(|(term, _)| !term.contains('`'))
+}
+
 /// Heading and text, if there is one.
 fn add(out: &mut String, heading: &str, text: &str) {
     if text.trim().is_empty() {
@@ -37,8 +48,6 @@ fn add(out: &mut String, heading: &str, text: &str) {
     let mut lines = text.trim_matches('\n').lines().peekable();
     while let Some(line) = lines.next() {
         let shown = |line: &str| line.starts_with("  ") || line.starts_with("$ ");
-        let entry =
-            |line: &str| line.split_once(" | ").is_some_and(|(term, _)| !term.contains('`'));
         if shown(line) {
             out.push_str(if first { ".RS 4\n.nf\n" } else { ".RS 4\n.sp\n.nf\n" });
             let mut next = Some(line);
@@ -51,12 +60,11 @@ fn add(out: &mut String, heading: &str, text: &str) {
             out.push_str(".fi\n.RE\n");
         } else if line.is_empty() {
             // What follows a list, or begins one, is a paragraph by itself.
-            if !list && lines.peek().is_some_and(|next| !shown(next) && !entry(next)) {
+            if !list && lines.peek().is_some_and(|next| !shown(next) && entry(next).is_none()) {
                 out.push_str(".PP\n");
             }
-        } else if let Some((term, rest)) = line.split_once(" | ").filter(|(t, _)| !t.contains('`'))
-        {
-            let _ = write!(out, ".TP\n\\fI{}\\fR\n{}\n", literal(term), inline(rest));
+        } else if let Some((term, rest)) = entry(line) {
+            let _ = write!(out, ".TP\n\\fB{}\\fR\n{}\n", literal(term), inline(rest));
             list = true;
         } else {
             if list {
@@ -78,10 +86,22 @@ fn inline(line: &str) -> String {
         if at % 2 == 1 {
             let _ = write!(out, "\\fB{text}\\fR");
         } else {
-            out.push_str(&text);
+            for word in text.split_inclusive(' ') {
+                match word.split_once('(').filter(|(_, rest)| is_section(rest)) {
+                    Some((name, rest)) if !name.is_empty() => {
+                        let _ = write!(out, "\\fB{name}\\fR({rest}");
+                    }
+                    _ => out.push_str(word),
+                }
+            }
         }
     }
     out
+}
+
+/// `1)` and what a sentence has behind it.
+fn is_section(rest: &str) -> bool {
+    matches!(rest.as_bytes(), [b'1'..=b'8', b')', ..])
 }
 
 /// `name(1), other(5)` with the names in bold.
@@ -108,7 +128,7 @@ pub(super) fn pages() -> Vec<File> {
 /// A page that is all in the manual.
 fn text_page(name: &str, part: u8, about: &str) -> File {
     let mut text = head(name, part, about);
-    for heading in ["SYNOPSIS", "DESCRIPTION", "EXIT STATUS", "FILES", "EXAMPLES"] {
+    for heading in ["SYNOPSIS", "DESCRIPTION", "EXIT STATUS", "ENVIRONMENT", "FILES", "EXAMPLES"] {
         add(&mut text, heading, &section(name, heading));
     }
     see_also(&mut text, name, "lxcbox(1)");
@@ -163,7 +183,7 @@ fn head(name: &str, section: u8, about: &str) -> String {
     )
 }
 
-fn option_lines(out: &mut String, options: &[&Opt]) {
+fn option_lines(out: &mut String, options: &[&Opt], more: &str) {
     for option in options {
         let mut words = Vec::new();
         if let Some(short) = option.short {
@@ -177,7 +197,11 @@ fn option_lines(out: &mut String, options: &[&Opt]) {
             Takes::Value => format!("=\\fI{}\\fR", literal(&option.value)),
             Takes::Attached => format!("[=\\fI{}\\fR]", literal(&option.value)),
         };
-        let _ = write!(out, ".TP\n{}{value}\n{}\n", words.join(", "), literal(&option.help));
+        let _ = write!(out, ".TP\n{}{value}\n{}", words.join(", "), literal(&option.help));
+        if let Some((_, text)) = more.lines().filter_map(entry).find(|(of, _)| option.is(of)) {
+            let _ = write!(out, ". {}", inline(text));
+        }
+        out.push('\n');
     }
 }
 
@@ -186,17 +210,15 @@ fn tool_page(tool: &Tool) -> File {
     let _ = write!(text, ".SH SYNOPSIS\n\\fB{}\\fR\n", literal(&tool.synopsis));
     let own = |heading: &str| section(tool.name, heading);
     let or = |text: String, other: &str| if text.is_empty() { other.to_owned() } else { text };
-    let mut description = or(own("DESCRIPTION"), &format!("`{}` {}.", tool.name, tool.about));
+    let description = or(own("DESCRIPTION"), &format!("`{}` {}.", tool.name, tool.about));
     let (notes, status) = tool.notes.split_once("Exit status: ").unwrap_or((&tool.notes, ""));
-    if !notes.is_empty() {
-        description.extend(["\n\n", notes.trim()]);
-    }
+    let description = description.replace("@help", notes.trim());
     add(&mut text, "DESCRIPTION", &description);
     let (common, special): (Vec<_>, Vec<_>) = tool.options.iter().partition(|o| o.common);
     for (heading, options) in [("OPTIONS", special), ("COMMON OPTIONS", common)] {
         if !options.is_empty() {
             let _ = writeln!(text, ".SH {heading}");
-            option_lines(&mut text, &options);
+            option_lines(&mut text, &options, &own("OPTIONS"));
         }
     }
     let status = or(own("EXIT STATUS"), status);
@@ -227,36 +249,96 @@ fn binary_page(tools: &[Tool]) -> File {
     for tool in tools {
         let _ = write!(text, ".TP\n\\fB{}\\fR(1)\n{}\n", literal(tool.name), literal(tool.about));
     }
-    add(&mut text, "EXIT STATUS", "That of the tool; 0 or 1 for what is no tool.");
-    text.push_str(".SH SEE ALSO\n\\fBlxc.conf\\fR(5)\n");
+    for heading in ["EXIT STATUS", "ENVIRONMENT", "FILES", "EXAMPLES"] {
+        add(&mut text, heading, &section("lxcbox", heading));
+    }
+    see_also(&mut text, "lxcbox", "lxc.conf(5)");
     File { name: "lxcbox.1".into(), text }
+}
+
+/// What KEYS has for a key: the words of `since`, `linux` and `default`, and the text.
+fn facts(key: &str) -> (String, String, String, String) {
+    let mut blocks = KEYS.split("\n= ").skip(1);
+    let block = blocks.find_map(|text| text.strip_prefix(key)?.strip_prefix('\n')).unwrap_or("");
+    let word = |name: &str| {
+        let line = block.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_default().to_owned()
+    };
+    let named = |line: &&str| ["since ", "linux ", "default "].iter().any(|n| line.starts_with(n));
+    let text: Vec<&str> = block.lines().filter(|line| !named(line) && !line.is_empty()).collect();
+    (word("since"), word("linux"), word("default"), text.join("\n"))
+}
+
+/// The options that the manual has more words for.
+#[cfg(test)]
+pub(super) fn options_of(page: &str) -> Vec<(&'static str, &'static str)> {
+    let text = section(page, "OPTIONS").leak();
+    text.lines().filter_map(entry).collect()
+}
+
+/// The keys that KEYS has.
+#[cfg(test)]
+pub(super) fn keys_described() -> Vec<&'static str> {
+    KEYS.split("\n= ").skip(1).filter_map(|text| text.lines().next()).collect()
+}
+
+/// The names that LXC 1 and 2 had for a key.
+fn former(key: &str) -> String {
+    let family = key.strip_suffix("NAME").unwrap_or(key);
+    let old = keys::OLD_NAMES.iter().filter(|name| name.new == Some(family));
+    let spelled = old.map(|name| match name.old.ends_with('.') {
+        true => format!("{}NAME", name.old),
+        false => name.old.to_owned(),
+    });
+    spelled.collect::<Vec<_>>().join(", ")
 }
 
 fn container_conf() -> File {
     let mut text = head("lxc.container.conf", 5, "configuration of a container");
-    text.push_str(
-        ".SH DESCRIPTION\nEach line is \\fIkey\\fR = \\fIvalue\\fR. Lines that do not begin with \
-         lxc. and lines that begin with # are not looked at. One pair of quotes around the value is \
-         taken off. A key that is not known is an error. \\fBlxc\\-config\\fR(1) changes a key \
-         of a container's file.\n.SH KEYS\n",
-    );
+    for heading in ["DESCRIPTION", "KEYS"] {
+        add(&mut text, heading, &section("lxc.container.conf", heading));
+    }
     for key in keys::reference() {
+        let (since, linux, default, more) = facts(&key.key);
         let _ = write!(text, ".TP\n\\fB{}\\fR = {}\n", literal(&key.key), literal(key.value));
         let _ = write!(text, "{}.", literal(&sentence_case(key.doc)));
-        if key.repeats {
-            text.push_str(" Each line adds one.");
+        if !more.is_empty() {
+            let _ = write!(text, "\n{}", inline(&more));
         }
-        if !key.default.is_empty() {
-            let _ = write!(text, " Default: {}.", literal(key.default.trim()));
+        if key.repeats {
+            text.push_str("\nMay be given several times; each line adds to the ones before.");
         }
         text.push_str(match key.live {
             keys::Live::Restart => "",
-            keys::Live::Read => " Read anew each time it is needed.",
-            _ => " Can be changed while the container runs.",
+            keys::Live::Read => "\nRead anew each time it is needed: a change needs no restart.",
+            _ => "\n\\fBlxc\\-config \\-\\-live\\fR changes it in a running container.",
         });
+        let default = if default.is_empty() { key.default.trim() } else { &default };
+        let since = match since.as_str() {
+            "" => String::new(),
+            "ours" => "not in LXC, whose tools refuse a file with it".to_owned(),
+            version => format!("since LXC {version}"),
+        };
+        let named = [("Default: ", default), ("Linux ", &linux), ("", &since)];
+        let former = former(&key.key);
+        let named = named.into_iter().chain([("in LXC 1 and 2: ", former.as_str())]);
+        let told: Vec<_> = named.filter(|(_, text)| !text.is_empty()).collect();
+        if !told.is_empty() {
+            let line: Vec<_> = told.iter().map(|(word, text)| format!("{word}{text}")).collect();
+            let _ = write!(text, "\n.br\n{}.", literal(&sentence_case(&line.join("; "))));
+        }
         let _ = write!(text, "\n.br\nExample: {}\n", literal(&key.example));
     }
-    for heading in ["ROOT FILE SYSTEM", "MOUNTS", "NETWORKS", "HOOKS", "DIFFERENCES FROM LXC"] {
+    for heading in [
+        "CGROUPS",
+        "ROOT FILE SYSTEM",
+        "MOUNTS",
+        "NETWORKS",
+        "HOOKS",
+        "FILES",
+        "EXAMPLES",
+        "DIFFERENCES FROM LXC",
+    ] {
         add(&mut text, heading, &section("lxc.container.conf", heading));
     }
     let mut old = section("lxc.container.conf", "OLD KEYS");
@@ -270,17 +352,23 @@ fn container_conf() -> File {
 }
 
 fn system_conf() -> File {
-    let mut text = head("lxc.system.conf", 5, "settings of the host for its containers");
-    text.push_str(
-        ".SH DESCRIPTION\n/etc/lxc/lxc.conf, or ~/.config/lxc/lxc.conf of an ordinary user. Each \
-         line is \\fIkey\\fR = \\fIvalue\\fR; the first line of a key counts. \
-         \\fBlxc\\-config\\fR(1) prints them.\n.SH KEYS\n",
-    );
+    let page = "lxc.system.conf";
+    let mut text = head(page, 5, "settings of the host for its containers");
+    add(&mut text, "DESCRIPTION", &section(page, "DESCRIPTION"));
+    text.push_str(".SH KEYS\n");
+    let more = section(page, "KEYS");
     for row in &SYSTEM_KEYS {
         let doc = literal(&sentence_case(row.doc));
-        let _ = write!(text, ".TP\n\\fB{}\\fR\n{doc}.\n", literal(row.name));
+        let _ = write!(text, ".TP\n\\fB{}\\fR\n{doc}.", literal(row.name));
+        if let Some((_, words)) = more.lines().filter_map(entry).find(|(of, _)| *of == row.name) {
+            let _ = write!(text, " {}", inline(words));
+        }
+        text.push('\n');
     }
-    see_also(&mut text, "lxc.system.conf", "lxcbox(1)");
+    for heading in ["FILES", "EXAMPLES"] {
+        add(&mut text, heading, &section(page, heading));
+    }
+    see_also(&mut text, page, "lxcbox(1)");
     File { name: "lxc.system.conf.5".into(), text }
 }
 

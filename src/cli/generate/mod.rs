@@ -56,6 +56,15 @@ struct Opt {
     common: bool,
 }
 
+impl Opt {
+    /// If somebody may write it so: `-n`, `--name`.
+    fn is(&self, spelling: &str) -> bool {
+        let of = |prefix| spelling.strip_prefix(prefix);
+        of("--").is_some_and(|long| self.long.as_deref() == Some(long))
+            || of("-").is_some_and(|short| self.short.is_some_and(|c| short == c.to_string()))
+    }
+}
+
 /// A tool as the generators see it.
 struct Tool {
     name: &'static str,
@@ -112,6 +121,24 @@ mod tests {
                 assert!(fish.text.contains(&format!("-l {long} ")), "fish {} {long}", tool.name);
             }
         }
+    }
+
+    #[test]
+    fn the_manual_speaks_of_options_and_keys_that_exist() {
+        for tool in tools() {
+            for (spelled, _) in man::options_of(tool.name) {
+                let known = tool.options.iter().any(|option| option.is(spelled));
+                assert!(known, "{} {spelled}", tool.name);
+            }
+        }
+        let keys = crate::config::keys::reference();
+        let (mut seen, described) = (Vec::new(), man::keys_described());
+        for name in described {
+            assert!(keys.iter().any(|key| key.key == name), "docs/keys.txt: {name}");
+            assert!(!seen.contains(&name), "docs/keys.txt: {name} twice");
+            seen.push(name);
+        }
+        assert!(seen.len() > 50);
     }
 
     #[test]
