@@ -18,6 +18,7 @@ use crate::sys::event::{self, Ready};
 use crate::sys::fd::{self, OpenFlags};
 use crate::sys::process::{self, Cloned, Parent, Wait};
 use crate::sys::procfs::ProcFs;
+use crate::sys::signal::Mask;
 use crate::sys::{cred, errno, ns as sysns, signal, title};
 use crate::util::signames::Signal;
 use crate::{cgroup, mount, ns};
@@ -60,13 +61,32 @@ pub fn bind(plan: &StartPlan) -> Result<Server, Failure> {
 /// # Errors
 /// The failure of the start, after everything has been undone.
 pub fn start(what: Supervise, server: Server, mode: Mode) -> Result<Option<Ended>, Failure> {
+    // A signal that ends us waits until there is a monitor, which takes it, or a starter that has
+    // nothing to remove.
+    let mask = signal::block_all_but(&FATAL).during(Step::Monitor)?;
+    let done = start_blocked(what, server, mode, &mask);
+    if mode == Mode::Daemon {
+        let _ = signal::restore(&mask);
+    }
+    done
+}
+
+fn start_blocked(
+    what: Supervise,
+    server: Server,
+    mode: Mode,
+    mask: &Mask,
+) -> Result<Option<Ended>, Failure> {
     // Made here, so that the monitor can be born in it: to move a process costs the kernel a
     // grace period of milliseconds.
     let cgroups = CgroupTree::create_monitor(&what.plan.cgroup).during(Step::Cgroups)?;
     let into = cgroups.monitor_fd();
     // The socket is the monitor's alone: one that is gone must not be taken for one that sleeps, nor
     // keep the next from its name.
-    let release = |(what, _, cgroups): (Supervise, Server, CgroupTree)| (what, cgroups);
+    let release = |(what, _, cgroups): (Supervise, Server, CgroupTree)| {
+        let _ = signal::restore(mask);
+        (what, cgroups)
+    };
     let after = |(what, cgroups): (Supervise, CgroupTree), fate| {
         if fate == Fate::Killed {
             drop(cgroups);
@@ -144,7 +164,6 @@ fn prepare(
     // Cosmetic: without CONFIG_CHECKPOINT_RESTORE the kernel refuses it.
     let _ =
         title::set_title(&format!("[lxc monitor] {} {}", request.lxcpath.display(), request.name));
-    signal::block_all_but(&FATAL).during(Step::Monitor)?;
     if plan.config.monitor_unshare {
         sysns::unshare(ns::flag(NsKind::Mnt) as i32).during(Step::Monitor)?;
         mount::slave_all().map_err(mount::Fault::Slave).during(Step::Monitor)?;

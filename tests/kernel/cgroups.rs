@@ -1,6 +1,6 @@
 //! Cgroups of real containers: names, limits, devices, and what is left when they end.
 
-use crate::machine::{Machine, eventually};
+use crate::machine::{Machine, eventually, run};
 use std::fs;
 use std::path::PathBuf;
 
@@ -69,6 +69,28 @@ fn a_foreground_monitor_and_its_hooks_are_in_its_cgroups() {
     assert_eq!(m.settle(), Vec::<String>::new());
     let hooks = fs::read_to_string(&note).expect("the hooks' note");
     assert!(there(&hooks) && hooks.lines().count() >= 4, "{hooks}");
+}
+
+/// A signal while they are made, before there is a monitor that takes signals.
+#[test]
+fn a_signal_leaves_no_cgroup_without_its_monitor() {
+    let m = Machine::new();
+    let c = m.container("signal", QUIET);
+    for when in [1, 2, 6, 10, 11] {
+        for signal in ["TERM", "INT"] {
+            for tool in ["execute", "start"] {
+                let mut command = m.command("strace");
+                command.args(["-qq", "-o", "/dev/null", "-e", "trace=mkdirat", "-e"]);
+                command.arg(format!("inject=mkdirat:signal={signal}:when={when}"));
+                command.arg(crate::machine::BINARY).arg(format!("lxc-{tool}"));
+                command.arg("-P").arg(m.lxcpath()).args(["-n", &c, "--", "/bin/sleep", "0.1"]);
+                let done = run(command);
+                // A daemon was made in the meantime and goes on.
+                m.lxc("stop", &["-n", &c, "-k"]);
+                assert_eq!(m.settle(), Vec::<String>::new(), "{signal} {when}: {done:?}");
+            }
+        }
+    }
 }
 
 #[test]
