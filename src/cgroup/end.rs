@@ -7,6 +7,7 @@ use super::prune::{self, Patience};
 use super::tree::{CgroupTree, Made, candidates, remove_left_over};
 use crate::sys::dir::{exists_at, rmdir_at};
 use crate::sys::{cradle, process};
+use crate::util::sentence::sentence;
 use std::time::Duration;
 
 /// How long processes may take to die of SIGKILL, all hierarchies together.
@@ -155,7 +156,7 @@ impl Drop for CgroupTree {
         let left = self.monitor.is_some() || self.payload.is_some();
         if left && process::own_pid() == self.owner {
             for error in self.remove() {
-                log::debug!("{error}");
+                log::debug!("{}", sentence(&error));
             }
         }
     }

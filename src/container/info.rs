@@ -9,6 +9,7 @@ use crate::control::client::{Client, ClientError, Status};
 use crate::net::addr::{self, Reader};
 use crate::net::rtnl::Rtnl;
 use crate::sys::{SysError, cred, procfs};
+use crate::util::sentence::sentence;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -93,7 +94,8 @@ impl Meter {
     fn layout(&mut self) -> Option<&Layout> {
         if self.layout.is_none() {
             let base = if cred::euid() == 0 { Base::Init } else { Base::Own };
-            self.layout = Layout::probe(base, &[]).inspect_err(|e| log::debug!("{e}")).ok();
+            self.layout =
+                Layout::probe(base, &[]).inspect_err(|e| log::debug!("{}", sentence(e))).ok();
         }
         self.layout.as_ref()
     }

@@ -14,6 +14,7 @@ use crate::runtime::supervise::{self, Ended, Supervise};
 use crate::runtime::sync::Failure;
 use crate::sys::error::SysError;
 use crate::sys::{cred, heap};
+use crate::util::sentence::sentence;
 use std::path::PathBuf;
 
 /// What the caller wants.
@@ -202,9 +203,7 @@ impl Start {
         let supervise = Supervise {
             plan,
             pidfile: self.pidfile,
-            destroy: Box::new(move || {
-                destroy::destroy_ended(&container).map_err(|e| e.to_string())
-            }),
+            destroy: Box::new(move || destroy::destroy_ended(&container).map_err(|e| sentence(&e))),
         };
         supervise::start(supervise, server, self.mode).map_err(StartError::Start)
     }

@@ -6,6 +6,7 @@ use crate::config::IdKind;
 use crate::sys::error::{Result as SysResult, SysError};
 use crate::sys::process::Wait;
 use crate::sys::{cred, errno, ns, spawn};
+use crate::util::sentence::sentence;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
@@ -87,7 +88,7 @@ pub fn with_rights_over(
         Some(map) if cred::euid() != 0 => match Mapped::with_caller(map) {
             Ok(mapped) => mapped.run(work),
             // What is the user's own can be had all the same.
-            Err(e) => work().inspect_err(|_| log::error!("{e}")),
+            Err(e) => work().inspect_err(|_| log::error!("{}", sentence(&e))),
         },
         _ => work(),
     }

@@ -7,6 +7,7 @@ use crate::config::{Config, Origin};
 use crate::sys::path::Root;
 use crate::sys::process::Wait;
 use crate::sys::{SysError, dirs, errno, fd, spawn};
+use crate::util::sentence::sentence;
 use std::path::{Path, PathBuf};
 
 /// LXC's own profile, of its package's /etc/apparmor.d/lxc-containers, for kernels with cgroup
@@ -281,7 +282,7 @@ impl Loaded {
 impl Drop for Loaded {
     fn drop(&mut self) {
         if self.armed {
-            self.remove().unwrap_or_else(|e| log::debug!("{e}"));
+            self.remove().unwrap_or_else(|e| log::debug!("{}", sentence(&e)));
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::sys::mount::{self as sysmount, Reach, Source};
 use crate::sys::path::{Lookup, Root};
 use crate::sys::{SysError, errno, probe};
 use crate::util::blame::Origin;
+use crate::util::sentence::sentence;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -29,7 +30,7 @@ fn optional<T>(entry: &Entry, done: Result<T, MountError>) -> Result<Option<T>, 
     match done {
         Ok(value) => Ok(Some(value)),
         Err(e) if entry.options.optional => {
-            log::debug!("optional mount left out: {e}");
+            log::debug!("optional mount left out: {}", sentence(&e));
             Ok(None)
         }
         Err(e) => Err(e),

@@ -45,6 +45,7 @@ use crate::sys::netlink::Traveller;
 use crate::sys::process::Pid;
 use crate::sys::random;
 use crate::sys::spawn::ScriptContext;
+use crate::util::sentence::sentence;
 use error::Blame;
 use plan::{Device, Hop, Nic};
 use reply::{Address, Link};
@@ -415,7 +416,7 @@ impl Drop for Network {
     fn drop(&mut self) {
         let context = self.context.take();
         for error in self.take_away(context.as_ref()) {
-            log::debug!("{error}");
+            log::debug!("{}", sentence(&error));
         }
     }
 }

@@ -6,7 +6,7 @@
 //! (`Home`) with a descriptor of the container's namespace, and `keeper` walks it if the monitor
 //! cannot.
 
-use crate::net::error::{Blame, Fault, blame, refused};
+use crate::net::error::{Blame, Fault, NetError, blame, refused};
 use crate::net::keeper::Keeper;
 use crate::net::nl80211::Nl80211;
 use crate::net::plan::Nic;
@@ -15,6 +15,7 @@ use crate::net::rtnl::{Change, Rtnl, RtnlError, Target};
 use crate::net::undo::{Away, Undo};
 use crate::net::{Made, Sides, random_name};
 use crate::sys::{SysError, errno, fd};
+use crate::util::sentence::sentence;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// What is special about a phys.
@@ -145,7 +146,7 @@ pub(super) fn take(
     if let Err(cause) = shift(radio, &link, &name, host, inside, netns) {
         // A rename that fails comes after the move.
         if let Ok(Some(_)) = inside.link(Target::Name(&link.name)) {
-            home.bring(inside, netns, host, host_ns.as_fd());
+            home.bring_after_failure(inside, netns, host, host_ns.as_fd());
         }
         return Err(match cause.errno().unwrap_or_default() {
             errno::EINVAL => blame("link")(Fault::CannotMove { name: link.name }),
@@ -159,7 +160,7 @@ pub(super) fn take(
     let keeper = match Keeper::start(container, &home, &held, host_ns.as_fd()) {
         Ok(keeper) => keeper,
         Err(cause) => {
-            home.bring(inside, netns, host, host_ns.as_fd());
+            home.bring_after_failure(inside, netns, host, host_ns.as_fd());
             return Err(system("starting its keeper")(cause));
         }
     };
@@ -282,6 +283,20 @@ impl Home {
             collect("giving it its other names back", names);
         }
         faults
+    }
+
+    /// [`Home::bring`] when the start fails for something else, which is what is told; the log has
+    /// why a device is not as it was.
+    fn bring_after_failure(
+        &self,
+        inside: &mut Rtnl,
+        inside_ns: BorrowedFd<'_>,
+        host: &mut Rtnl,
+        host_ns: BorrowedFd<'_>,
+    ) {
+        for fault in self.bring(inside, inside_ns, host, host_ns) {
+            log::warn!("{}: {}", self.name, sentence(&NetError::new(None, None, fault)));
+        }
     }
 
     /// The name was given to another device meanwhile. Better home under a strange name than

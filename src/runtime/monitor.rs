@@ -17,6 +17,7 @@ use crate::sys::{errno, fd, meanwhile, memory};
 use crate::tty;
 use crate::tty::host::Ground;
 use crate::tty::record::Record;
+use crate::util::sentence::sentence;
 use crate::util::signames::Signal;
 use std::cell::RefCell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -115,11 +116,11 @@ impl Monitor {
             let until = settles.filter(|_| cgroups.is_unsettled());
             let ready = self.wait(live, until)?;
             if until.is_some_and(|until| until <= Instant::now()) {
-                cgroups.settle().unwrap_or_else(|e| log::warn!("{e}"));
+                cgroups.settle().unwrap_or_else(|e| log::warn!("{}", sentence(&e)));
             }
             // Every round: stalled output and a freeze under way have their own times.
             if let Err(e) = self.terminals.serve() {
-                log::error!("{e}");
+                log::error!("{}", sentence(&e));
             }
             if ready.notifier {
                 if let Some(notifier) = &mut self.notifier {

@@ -21,6 +21,7 @@ use crate::sys::process::{self, Cloned, Fork, KillOnDrop, Parent, Pid, Wait};
 use crate::sys::procfs::{self, ProcFs};
 use crate::sys::term::{self, Pty};
 use crate::sys::{cred, errno, ns as sysns};
+use crate::util::sentence::sentence;
 use crate::util::signames::Signal;
 use crate::{idmap, ns, tty};
 use std::os::fd::{AsFd, OwnedFd};
@@ -60,13 +61,11 @@ pub struct Ground<'a> {
     pub keep_streams: [bool; 3],
 }
 
-/// Starts the container once; at a reboot it is called again with the same ground.
-///
-/// # Errors
 /// Cgroups that the container's root may divide. What an ordinary user made stays the user's, who
 /// attaches to it, and is the group's of the container's root.
 fn give_cgroups(cgroups: &CgroupTree, map: &IdMap) {
-    let give = |uid, gid| cgroups.chown(uid, gid).iter().for_each(|e| log::debug!("{e}"));
+    let give =
+        |uid, gid| cgroups.chown(uid, gid).iter().for_each(|e| log::debug!("{}", sentence(e)));
     let done = match map.root() {
         (Some(uid), Some(gid)) if cred::euid() == 0 => {
             give(uid.0, gid.0);
@@ -81,9 +80,12 @@ fn give_cgroups(cgroups: &CgroupTree, map: &IdMap) {
         }),
         _ => Ok(()),
     };
-    done.unwrap_or_else(|e| log::debug!("{e}"));
+    done.unwrap_or_else(|e| log::debug!("{}", sentence(&e)));
 }
 
+/// Starts the container once; at a reboot it is called again with the same ground.
+///
+/// # Errors
 /// The first failure; nothing of this start is left then but the ground.
 pub fn start(ground: &mut Ground<'_>, hooks: &mut HookContext) -> Result<Live, Failure> {
     let plan = ground.plan;

@@ -8,7 +8,7 @@ use super::start::{self, Ground, Live};
 use super::sync::{During, End, Failure, Step};
 use crate::cgroup::{CgroupTree, Placed};
 use crate::config::path::run_dir;
-use crate::config::{HookKind, NsKind};
+use crate::config::{Explain, HookKind, NsKind};
 use crate::control::server::Server;
 use crate::control::state::{State, monitor_fifo};
 use crate::hook::{self, HookContext, Target};
@@ -20,6 +20,7 @@ use crate::sys::process::{self, Cloned, Parent, Wait};
 use crate::sys::procfs::ProcFs;
 use crate::sys::signal::Mask;
 use crate::sys::{cred, errno, ns as sysns, signal, title};
+use crate::util::sentence::sentence;
 use crate::util::signames::Signal;
 use crate::{cgroup, mount, ns};
 use std::os::fd::{AsFd, OwnedFd};
@@ -320,7 +321,7 @@ impl Session<'_> {
         self.hooks.target = Some(Target::Stop);
         let run = |kind| {
             if let Err(e) = hook::run(kind, self.plan.config.hooks(kind), &self.hooks, &[]) {
-                log::error!("{e}");
+                log::error!("{}", sentence(&e));
             }
         };
         run(HookKind::Stop);
@@ -339,7 +340,7 @@ impl Session<'_> {
         hooks.target = Some(target);
         let run = |kind| hook::run(kind, self.plan.config.hooks(kind), hooks, &[]);
         if let Err(e) = run(HookKind::Stop) {
-            log::error!("{e}");
+            log::error!("{}", sentence(&e));
         }
         drop(live.profile);
         warn_all(self.cgroups.remove_payload());
@@ -357,7 +358,7 @@ impl Session<'_> {
         match run(HookKind::PostStop) {
             Ok(()) => true,
             Err(e) => {
-                log::error!("{e}");
+                log::error!("{}", sentence(&e));
                 false
             }
         }
@@ -370,8 +371,8 @@ fn is_reboot(how: Wait) -> bool {
     how == Wait::Signaled(Signal::HUP.0)
 }
 
-fn warn_all<E: std::error::Error>(errors: Vec<E>) {
+fn warn_all<E: Explain>(errors: Vec<E>) {
     for error in errors {
-        log::warn!("{error}");
+        log::warn!("{}", sentence(&error));
     }
 }

@@ -15,6 +15,7 @@ use crate::mount::RootSource;
 use crate::storage::{self, Backend};
 use crate::sys::lock::Wait;
 use crate::sys::{dirs, errno, fd};
+use crate::util::sentence::sentence;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -207,7 +208,7 @@ impl Drop for Undo<'_> {
             log::error!("undoing the rename: {e}");
         }
         if let Err(e) = self.loaded.save(&self.source.config_file()) {
-            log::error!("undoing the rename: {e}");
+            log::error!("undoing the rename: {}", sentence(&e));
         }
         let _ = dirs::unlink(&self.source.dir().join(OLD_CONFIG));
     }
