@@ -9,10 +9,10 @@ use crate::control::state::State;
 use crate::runtime::daemon::Mode;
 use crate::runtime::supervise::Ended;
 use crate::sys::{fd, sealed};
-use crate::ui::args::{get, get_text};
+use crate::ui::args::{absolute, get, get_text};
 use crate::ui::command::ArgMatches;
 use crate::ui::{Context, Failure, out};
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::ExitCode;
 
 /// The registry's entry.
@@ -74,7 +74,12 @@ fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
         [("--console", "lxc.console.path"), ("--console-log", "lxc.console.logfile")]
     {
         if let Some(path) = get_text(ctx, matches, option.trim_start_matches('-'))? {
-            all.push((format!("{key} = {path}"), option));
+            // A terminal has its whole path, or it is the word "none".
+            let path = match option {
+                "--console-log" => absolute(Path::new(path)),
+                _ => path.into(),
+            };
+            all.push((format!("{key} = {}", path.display()), option));
         }
     }
     all.extend(defined(ctx, matches)?);
@@ -86,7 +91,7 @@ fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
         execute: false,
         quiet: ctx.quiet,
         mode: if foreground { Mode::Foreground } else { Mode::Daemon },
-        pidfile: get(matches, "pidfile").map(PathBuf::from),
+        pidfile: get(matches, "pidfile").map(|path| absolute(Path::new(path))),
     };
     // Before the plan, which would find the running container's own devices in its way. A dry run
     // too says what a start would do: nothing.

@@ -265,6 +265,6 @@ fn strip_slashes(path: &OsStr) -> Option<PathBuf> {
 }
 
 /// A relative path means the directory the tool was called in; the monitor changes to `/`.
-fn absolute(path: &Path) -> PathBuf {
+pub fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }

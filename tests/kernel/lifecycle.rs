@@ -21,6 +21,30 @@ fn a_busybox_container_lives_and_dies() {
     assert_eq!(m.settle(), Vec::<String>::new());
 }
 
+/// Files that are named on the command line are where the caller is, not where the monitor goes; and
+/// what was optional and is left out is in the log with its reason.
+#[test]
+fn relative_files_and_reasons_in_the_log() {
+    let m = Machine::new();
+    let missing = "lxc.mount.entry = /nonexistent mnt none bind,optional 0 0\n";
+    let c = m.container("files", &format!("lxc.net.0.type = empty\n{missing}"));
+    let dir = m.lxcpath().join("here");
+    std::fs::create_dir_all(&dir).unwrap();
+    let start = format!("cd {} && {BINARY} lxc-start -P {}", dir.display(), m.lxcpath().display());
+    m.sh(&format!("{start} -n {c} -p pid -L console -o log -l DEBUG")).ok();
+    let read = |name: &str| std::fs::read_to_string(dir.join(name)).unwrap();
+    let monitor = read("pid").parse::<u32>().expect("a number without a newline");
+    let title = std::fs::read_to_string(format!("/proc/{monitor}/cmdline")).unwrap();
+    assert!(title.contains(&c), "{title}");
+    assert!(dir.join("console").exists());
+    let log = read("log");
+    let left_out = log.lines().find(|line| line.contains("optional mount left out")).unwrap();
+    assert!(left_out.contains("open_tree") || left_out.contains("open("), "{left_out}");
+    assert!(left_out.contains("ENOENT"), "{left_out}");
+    m.lxc("stop", &["-n", &c, "-k"]).ok();
+    assert!(!dir.join("pid").exists());
+}
+
 /// A board: busybox, our binary and nothing else, no file of LXC's and no PATH. The containers it
 /// makes start; a root directory that is no mount of its own (a chroot) is no reason to refuse.
 #[test]
