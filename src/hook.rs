@@ -182,7 +182,7 @@ fn ns_variable(ns: NsKind) -> String {
 
 /// This process's own variables. One that is not UTF-8 is left out: no script of LXC's can
 /// depend on it, and everything that is handed on is text.
-fn inherited() -> Vec<(String, String)> {
+pub fn inherited() -> Vec<(String, String)> {
     std::env::vars_os()
         .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
         .collect()

@@ -3,6 +3,7 @@
 
 use crate::cgroup::{Hierarchy, Version};
 use crate::config::{Config, Explain};
+use crate::hook;
 use crate::mount::{self, MountError, fstab};
 use crate::sys::process::Wait;
 use crate::sys::{SysError, dirs, fd, spawn};
@@ -94,7 +95,7 @@ pub fn find() -> Result<PathBuf, CriuError> {
     let path = all.find(|path| dirs::is_executable_file(path));
     let path = path.ok_or(CriuError::Missing)?;
     let program = path.to_string_lossy().into_owned();
-    let done = spawn::run_program(&[&program, "--version"], &environment(), &[]);
+    let done = spawn::run_program(&[&program, "--version"], &hook::inherited(), &[]);
     let done = done.map_err(CriuError::Run)?;
     let text = String::from_utf8_lossy(&done.text).trim().to_owned();
     if done.status != Wait::Exited(0) {
@@ -183,8 +184,8 @@ impl Line {
     ) -> Result<(), CriuError> {
         log::info!("{}", self.words.join(" "));
         let words: Vec<&str> = self.words.iter().map(String::as_str).collect();
-        let done =
-            spawn::run_prepared(&words, &environment(), keep, prepare).map_err(CriuError::Run)?;
+        let done = spawn::run_prepared(&words, &hook::inherited(), keep, prepare)
+            .map_err(CriuError::Run)?;
         if done.status == Wait::Exited(0) {
             return Ok(());
         }
@@ -208,10 +209,6 @@ fn last_error(log: &str) -> Option<&str> {
     let errors = || log.lines().rev().filter_map(|line| line.find("Error (").map(|at| &line[at..]));
     let empty = |line: &&str| line.contains("FAILED") || line.contains("exited, status");
     errors().find(|line| !empty(line)).or_else(|| errors().next())
-}
-
-fn environment() -> Vec<(String, String)> {
-    std::env::vars().collect()
 }
 
 #[cfg(test)]

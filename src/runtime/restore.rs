@@ -9,7 +9,7 @@ use crate::hook::{self, HookContext};
 use crate::net::Network;
 use crate::storage::{self, Pin};
 use crate::sys::process::{self, KillOnDrop};
-use crate::sys::{dirs, fd, ns as sysns, term};
+use crate::sys::{dirs, errno, fd, ns as sysns, term};
 use crate::util::sentence::sentence;
 use crate::{mount, ns};
 use std::os::fd::{AsFd, AsRawFd};
@@ -59,7 +59,10 @@ pub fn restore(
         line.add(&["--external", device]);
     }
     // The console that the container had is a new terminal of the host.
-    let tty = fd::read_to_string(images.dir.join(TTY_INFO)).unwrap_or_default();
+    let tty = match fd::read_to_string(images.dir.join(TTY_INFO)) {
+        Err(e) if e.is(errno::ENOENT) => String::new(),
+        tty => tty.during(Step::Restore)?,
+    };
     let console = match tty.trim() {
         "" => None,
         _ => Some(term::open_pty().during(Step::Console)?),

@@ -59,6 +59,12 @@ pub fn plan(source: &dyn Backend, dir: &Path, wish: &Wish) -> Result<Fresh, Stor
     let store = wish.store.unwrap_or(kind);
     let upper = dir.join("overlay/delta");
     let layered = |lower: Vec<PathBuf>, method| {
+        // It stands between the layers in lxc.rootfs.path.
+        let has_colon = |path: &PathBuf| path.as_os_str().as_encoded_bytes().contains(&b':');
+        if lower.iter().any(has_colon) || has_colon(&upper) {
+            let what = "a layer of an overlay, or have one below it, with a colon in its path";
+            return Err(Box::new(Fault::NoSnapshot { kind, what }));
+        }
         let backend = Box::new(Overlay::new(lower, upper.clone()));
         Ok(Fresh { backend, method })
     };

@@ -304,6 +304,15 @@ mod tests {
             open(&config(Some("overlayfs"), "/a:/b/d")).unwrap().unwrap().kind(),
             Kind::Overlay
         );
+        let wish = clone::Wish { snapshot: true, ..clone::Wish::default() };
+        let plan = |source: &str, dir: &str| {
+            let source = open(&config(None, source)).unwrap().unwrap();
+            clone::plan(&*source, Path::new(dir), &wish).map(|fresh| fresh.backend.location())
+        };
+        assert_eq!(plan("/none", "/new").unwrap(), "overlay:/none:/new/overlay/delta");
+        for (source, dir) in [("/no:ne", "/new"), ("/none", "/n:ew")] {
+            assert!(matches!(*plan(source, dir).unwrap_err(), Fault::NoSnapshot { .. }));
+        }
         for bad in ["/a", "a:/b", "/a:b", "", ":", "/a::/b"] {
             assert!(open(&config(Some("overlay"), bad)).is_err(), "{bad}");
         }

@@ -2,7 +2,9 @@
 //! works (in the emulated machine), a container that is dumped and restored.
 
 use crate::machine::{BINARY, Machine, Outcome, eventually, run};
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 
 const PLAIN: &str = "lxc.net.0.type = empty\nlxc.console.path = none\nlxc.tty.max = 0\n\
                      lxc.pty.max = 4\nlxc.mount.auto = proc:mixed\n";
@@ -10,6 +12,8 @@ const PLAIN: &str = "lxc.net.0.type = empty\nlxc.console.path = none\nlxc.tty.ma
 /// lxc-checkpoint with `dir` first on the PATH.
 fn checkpoint(m: &Machine, dir: &str, args: &[&str]) -> Outcome {
     let mut command = m.command("env");
+    // A variable that is no text is nothing to stumble over.
+    command.arg(OsStr::from_bytes(b"ODD=\xff"));
     command.arg(format!("PATH={dir}:/usr/sbin:/usr/bin:/sbin:/bin")).arg(BINARY);
     command.arg("lxc-checkpoint").arg("-P").arg(m.lxcpath()).args(args);
     run(command)
