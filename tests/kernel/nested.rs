@@ -13,11 +13,13 @@ const USERNS: &str = "lxc.idmap = u 0 100000 65536\nlxc.idmap = g 0 100000 65536
 /// An outer container with the program and, in its own container path, a busybox that has an
 /// address on a bridge of the outer one. `debian` adds a systemd guest with an address by hand.
 fn outer(m: &Machine, short: &str, lines: &str, debian: bool) -> String {
+    let usual = "lxc.pty.max = 64\nlxc.mount.auto = proc:mixed sys:rw cgroup:rw:force\n";
     let c = m.container(
         short,
         &format!(
-            "{lines}{}lxc.net.0.type = empty\nlxc.pty.max = 64\nlxc.mount.auto = proc:mixed sys:rw cgroup:rw:force\n\
+            "{lines}{}{}lxc.net.0.type = empty\n\
              lxc.mount.entry = {BINARY} bin/lxcbox none bind,ro,create=file 0 0\n",
+            if lines.contains("lxc.pty.max") { "" } else { usual },
             libraries()
         ),
     );
@@ -126,6 +128,20 @@ fn a_container_with_a_user_namespace_has_containers() {
     m.start(&c);
     inner_life(&m, &c);
     systemd_guest(&m, &c);
+}
+
+#[test]
+fn the_example_has_containers() {
+    let m = Machine::new();
+    if m.cannot_map_mounts() {
+        return;
+    }
+    let own = |line: &&str| !line.starts_with("lxc.rootfs.path") && !line.starts_with("lxc.uts");
+    let example = include_str!("../../config-examples/nested.conf").lines().filter(own);
+    let lines = format!("{}\n", example.collect::<Vec<_>>().join("\n"));
+    let c = outer(&m, "example", &lines.replace("lxc/outer", &m.name("cg")), false);
+    m.start(&c);
+    inner_life(&m, &c);
 }
 
 /// The end of the outer one is the end of all, and nothing of theirs is left on the host.
