@@ -18,6 +18,7 @@ use crate::net::rtnl::{LOOPBACK, Rtnl};
 use crate::sys::netlink::errno as net_errno;
 use crate::sys::{cred, errno, fd};
 use crate::util::blame::Explain;
+use crate::util::sentence::sentence;
 
 /// The kernel's limit of ports of a bridge (BR_MAX_PORTS, less the one that is not given out).
 pub const MAX_PORTS: usize = 1023;
@@ -279,7 +280,8 @@ fn foreign_rules(s: &Settings, found: &mut Findings) {
     let read = |argv: &[&str], found: &mut Findings| match program::run(argv) {
         Ok(text) => text,
         Err(e) => {
-            found.note(format!("rules of a firewall cannot be read: {e}"), argv.join(" "));
+            let why = sentence(&e);
+            found.note(format!("rules of a firewall cannot be read: {why}"), argv.join(" "));
             String::new()
         }
     };

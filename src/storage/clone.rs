@@ -99,7 +99,7 @@ pub fn plan(source: &dyn Backend, dir: &Path, wish: &Wish) -> Result<Fresh, Stor
             let mut made = wish.made.clone();
             made.group = Some(from.group());
             as_large_as(&mut made, source, wish);
-            let thin = from.is_thin();
+            let thin = from.is_thin()?;
             let shared = thin && !wish.resize || wish.snapshot;
             let method = if shared { Method::Volume { thin } } else { Method::Tree };
             Ok(Fresh { backend: fresh(store, dir, &made)?, method })

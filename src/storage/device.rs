@@ -37,27 +37,28 @@ impl Volume {
         tool::need(MAKE)?;
         let path = Path::new("/dev").join(group).join(name);
         let mut new = Self { path, format: made.format.clone(), pool: made.pool.clone() };
-        if new.is_there() {
+        if new.is_there()? {
             return Err(Box::new(Fault::Exists { what: new.location() }));
         }
         // One that lxc.conf names or LXC would take is taken if it is there.
         if let (None, Some(pool)) = (&new.pool, &made.usual_pool) {
-            let its = attributes(&format!("{group}/{pool}"));
+            let its = attributes(&format!("{group}/{pool}"))?;
             new.pool = its.starts_with('t').then(|| pool.clone());
         }
         Ok(new)
     }
 
     /// True if LVM knows it, active or not.
-    fn is_there(&self) -> bool {
+    fn is_there(&self) -> Result<bool, StorageError> {
         let (group, name) = self.parts();
-        dirs::exists(&self.path) || !attributes(&format!("{group}/{name}")).is_empty()
+        let known = || attributes(&format!("{group}/{name}")).map(|its| !its.is_empty());
+        if dirs::exists(&self.path) { Ok(true) } else { known() }
     }
 
     /// True if it takes its blocks out of a pool.
-    pub(super) fn is_thin(&self) -> bool {
+    pub(super) fn is_thin(&self) -> Result<bool, StorageError> {
         let (group, name) = self.parts();
-        attributes(&format!("{group}/{name}")).starts_with('V')
+        attributes(&format!("{group}/{name}")).map(|its| its.starts_with('V'))
     }
 
     /// Its group.
@@ -74,10 +75,15 @@ impl Volume {
     }
 }
 
-/// What lvs(8) says of a volume; nothing if there is none.
-fn attributes(volume: &str) -> String {
-    let args = ["--noheadings", "-o", "lv_attr", volume];
-    tool::run(ASK, &args, Said::First).unwrap_or_default()
+/// What lvs(8) says of a volume; nothing if there is none. One that LVM cannot look for at the
+/// moment may be there: to take it for gone would leave it behind.
+fn attributes(volume: &str) -> Result<String, StorageError> {
+    let none = |said: &str| said.starts_with("Failed to find") || said.ends_with("not found");
+    match tool::run(ASK, &["--noheadings", "-o", "lv_attr", volume], Said::First) {
+        Err(e) if matches!(&*e, Fault::Failed { said, .. } if none(said)) => Ok(String::new()),
+        Err(e) if matches!(&*e, Fault::NoProgram { .. }) => Ok(String::new()),
+        its => its,
+    }
 }
 
 impl Backend for Volume {
@@ -113,7 +119,7 @@ impl Backend for Volume {
         let origin = format!("{group}/{}", from.parts().1);
         let size = format!("{}b", self.format.bytes);
         let mut args = vec!["-y", "-s", "-n", &name, &origin];
-        match from.is_thin() {
+        match from.is_thin()? {
             true => args.push("-kn"),
             false => args.extend(["-L", &size]),
         }
@@ -122,7 +128,7 @@ impl Backend for Volume {
 
     fn destroy(&self) -> Result<(), StorageError> {
         let (group, name) = self.parts();
-        match self.is_there() {
+        match self.is_there()? {
             true => tool::run(REMOVE, &["-f", &format!("{group}/{name}")], Said::First).map(drop),
             false => Ok(()),
         }

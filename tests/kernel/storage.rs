@@ -342,3 +342,29 @@ fn what_cannot_be_mounted_is_told_before_anything_is_made() {
     missing("zfs", "zfsutils-linux");
     missing("lvm", "lvm2");
 }
+
+/// LVM's own program, in its place one of ours, says why it cannot tell.
+#[test]
+fn a_volume_that_lvm_cannot_look_for_is_not_taken_for_gone() {
+    let m = Machine::new();
+    let c = m.container("lvm", "");
+    fs::write(m.config(&c), "lxc.rootfs.path = lvm:/dev/nogroup/c\n").unwrap();
+    let bin = m.lxcpath().join("bin");
+    fs::create_dir(&bin).unwrap();
+    let said = bin.join("said");
+    fs::write(bin.join("lvs"), format!("#!/bin/sh\ncat {}\nexit 5\n", said.display())).unwrap();
+    let place = format!(
+        "chmod +x {0}/lvs; mount -t overlay -o lowerdir={0}:/usr/sbin overlay \
+                         /usr/sbin",
+        bin.display()
+    );
+    m.sh(&place).ok();
+    fs::write(&said, "  WARNING: x\n  Can't get lock for nogroup\n").unwrap();
+    let refused = m.lxc("destroy", &["-n", &c]).fails(1);
+    assert!(refused.contains("Can't get lock for nogroup"), "{refused}");
+    assert!(m.config(&c).exists());
+    fs::write(&said, "  Volume group \"nogroup\" not found\n  Cannot process it\n").unwrap();
+    m.lxc("destroy", &["-n", &c]).ok();
+    assert!(!m.config(&c).exists());
+    m.sh("umount /usr/sbin").ok();
+}
