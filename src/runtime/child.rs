@@ -376,16 +376,18 @@ fn execute(plan: &StartPlan, from: &Inherited<'_>, ttys: &str) -> Result<Infalli
     } else {
         PATH.iter().map(|dir| format!("{dir}/{program}")).collect()
     };
-    let mut last = None;
+    // As execvp(3): what cannot be executed here may be found further on, and is told if not.
+    let mut last: Option<SysError> = None;
     for candidate in candidates {
         let path = CString::new(candidate.as_str())
             .map_err(|_| SysError::new("execve", program, errno::EINVAL))
             .during(Step::Exec)?;
         let error = process::exec(&path, &argv, &env);
-        if !error.is(errno::ENOENT) {
-            return Err(exec_failed(plan, &error));
+        match error.errno {
+            errno::EACCES => last = last.filter(|last| last.is(errno::EACCES)).or(Some(error)),
+            errno::ENOENT | errno::ENOTDIR => last = last.or(Some(error)),
+            _ => return Err(exec_failed(plan, &error)),
         }
-        last.get_or_insert(error);
     }
     let error = last.unwrap_or_else(|| SysError::new("execve", program, errno::ENOENT));
     Err(exec_failed(plan, &error))

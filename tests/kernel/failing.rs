@@ -91,6 +91,21 @@ fn an_init_that_is_missing_or_not_executable_is_named() {
     )
     .unwrap();
     start_fails(&m, &c, &["starting init", "/bin/plain", "EACCES"]);
+    // By its name alone: a directory of that name, or a file in the place of one, is passed over.
+    let root = m.lxcpath().join(&c).join("rootfs");
+    let named = |init: &str| {
+        let text = fs::read_to_string(m.config(&c)).unwrap();
+        let lines = text.lines().filter(|line| !line.starts_with("lxc.init.cmd"));
+        let lines: String = lines.map(|line| format!("{line}\n")).collect();
+        fs::write(m.config(&c), format!("{lines}lxc.init.cmd = {init}\n")).unwrap();
+    };
+    fs::create_dir_all(root.join("local/bin/sleep")).unwrap();
+    fs::write(root.join("local/sbin"), "").unwrap();
+    named("sleep 100");
+    m.start(&c);
+    m.lxc("stop", &["-n", &c, "-k"]).ok();
+    named("plain");
+    start_fails(&m, &c, &["starting init", "bin/plain", "EACCES"]);
     starts_with(&m, &c, "");
 }
 
