@@ -120,6 +120,37 @@ fn bash_completes() {
     }
 }
 
+/// With the tab key, on a terminal, and what the tool is given then: quotes are closed, and what is
+/// escaped stays so.
+#[test]
+fn bash_completes_on_a_terminal() {
+    let dir = Dir::new();
+    let (_, path) = scene(&dir);
+    let asked = [
+        ("lxc-wait -s 'FROZEN|THA", "<-s><FROZEN|THAWED>"),
+        ("lxc-wait -s \"FROZEN|THA", "<-s><FROZEN|THAWED>"),
+        ("lxc-wait -s FROZEN\\|THA", "<-s><FROZEN|THAWED>"),
+        ("lxc-create -B zfs,lo", "<-B><zfs,loop>"),
+        ("lxc-ls --fancy-format=NAME,UNP", "<--fancy-format=NAME,UNPRIVILEGED>"),
+    ];
+    let (rc, keys) = (dir.path().join("rc"), dir.path().join("keys"));
+    let files = generate(&dir, "bash");
+    let tools = "for t in lxc-wait lxc-create lxc-ls; do\n\
+                 eval \"$t() { printf '<%s>' \\\"\\$@\\\"; echo; }\"\ndone\n";
+    std::fs::write(&rc, format!("source {}/lxcbox\n{tools}", files.display())).unwrap();
+    let typed: String = asked.iter().map(|(typed, _)| format!("{typed}\t\n")).collect();
+    std::fs::write(&keys, typed + "exit\n").unwrap();
+    let mut script = Command::new("timeout");
+    script.env("PATH", &path).env("HOME", dir.path()).env("TERM", "dumb");
+    script.args(["120", "script", "-qec"]);
+    script.arg(format!("bash --noprofile --rcfile {} -i", rc.display())).arg("/dev/null");
+    let output = script.stdin(std::fs::File::open(keys).unwrap()).output().unwrap();
+    let text = said(&output);
+    let given: Vec<&str> =
+        text.lines().filter(|line| line.starts_with('<')).map(str::trim).collect();
+    assert_eq!(given, asked.map(|(_, given)| given), "{text}");
+}
+
 #[test]
 fn fish_completes() {
     let dir = Dir::new();

@@ -197,7 +197,8 @@ fn option_lines(out: &mut String, options: &[&Opt], more: &str) {
             Takes::Value => format!("=\\fI{}\\fR", literal(&option.value)),
             Takes::Attached => format!("[=\\fI{}\\fR]", literal(&option.value)),
         };
-        let _ = write!(out, ".TP\n{}{value}\n{}", words.join(", "), literal(&option.help));
+        let help = option.help.replace("this text", "a summary of the options");
+        let _ = write!(out, ".TP\n{}{value}\n{}", words.join(", "), literal(&help));
         if let Some((_, text)) = more.lines().filter_map(entry).find(|(of, _)| option.is(of)) {
             let _ = write!(out, ". {}", inline(text));
         }
@@ -228,7 +229,7 @@ fn tool_page(tool: &Tool) -> File {
     if tool.named {
         files.push_str(
             "\n/var/lib/lxc | LXCPATH for root; ~/.local/share/lxc for an ordinary user. \
-             lxc.conf(5) and -P name another.",
+             `lxc.lxcpath` of lxc.system.conf(5) or -P names another.",
         );
     }
     add(&mut text, "FILES", &files);
