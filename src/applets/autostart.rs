@@ -19,7 +19,7 @@ use std::time::Duration;
 /// The registry's entry.
 pub const APPLET: Applet = Applet {
     name: "lxc-autostart",
-    about: "starts, reboots or stops the containers that are marked for it, in their order",
+    about: "starts, reboots or stops the containers that are marked for it",
     run,
 };
 

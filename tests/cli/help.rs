@@ -35,6 +35,20 @@ fn help_goes_to_standard_error_and_is_success() {
     }
 }
 
+/// As wide as a terminal, and not longer than a large one.
+#[test]
+fn a_help_text_fits_a_screen() {
+    let dir = Dir::new();
+    for tool in tools() {
+        let ran = dir.run(&[&tool, "--help"]);
+        let text = ran.stderr + &ran.stdout;
+        assert!(text.lines().count() <= 45, "{tool}: {}", text.lines().count());
+        for line in text.lines() {
+            assert!(line.chars().count() <= 80, "{tool}: {line}");
+        }
+    }
+}
+
 #[test]
 fn an_option_nobody_knows_is_named_and_the_status_is_1() {
     let dir = Dir::new();
