@@ -5,7 +5,7 @@ use super::layout::{Hierarchy, Version};
 use super::prune::{self, Patience};
 use super::v1::{self, Cpuset, join};
 use super::v2;
-use crate::sys::dir::{exists_at, mkdir_at, open_path};
+use crate::sys::dir::{exists_at, mkdir_at, open_path, rmdir_at};
 use crate::sys::errno::EEXIST;
 use crate::sys::process::Pid;
 use crate::sys::{SysError, fd};
@@ -117,6 +117,13 @@ impl Place {
             filled.write(self.base(), parent).map_err(fail)?;
         }
         filled.write(self.base(), path).map_err(fail)
+    }
+
+    /// [`Self::after_mkdir`] for one that has just been made, which goes if that fails.
+    pub(super) fn prepare_new(&self, path: &str) -> Result<(), CgroupError> {
+        self.after_mkdir(path).inspect_err(|_| {
+            let _not_ours_any_more = rmdir_at(self.base(), path);
+        })
     }
 
     /// mkdir -p; existing ones are fine.

@@ -1,6 +1,7 @@
 use super::super::error::Missing;
 use super::super::fixture::{Fixture, hybrid, legacy, unified};
 use super::super::layout::Base;
+use super::super::tree::CgroupTree;
 use super::*;
 use crate::util::blame::Explain;
 
@@ -53,6 +54,26 @@ fn default_names() {
     let plan = plan_names(&Config::default(), "c1", Some("box/%n")).unwrap();
     assert_eq!(plan.monitor.path, "box/c1/monitor");
     assert_eq!(plan.payload.path, "box/c1/payload");
+}
+
+#[test]
+fn what_cannot_be_prepared_is_not_left_behind() {
+    let fixture = legacy();
+    let top = fixture.path().join("sys/fs/cgroup/cpuset");
+    std::fs::create_dir(top.join("cpuset.cpus")).unwrap();
+    for dir in [None, Some("a/b")] {
+        let mut config = Config::default();
+        config.cgroup.dir = dir.map(Into::into);
+        let plan = plan(&config, "c1", &fixture.layout(Base::Init), None).unwrap();
+        let failed = CgroupTree::create_monitor(&plan).unwrap_err();
+        assert!(matches!(*failed, Fault::Prepare { .. }), "{failed}");
+        for hierarchy in std::fs::read_dir(fixture.path().join("sys/fs/cgroup")).unwrap() {
+            for below in std::fs::read_dir(hierarchy.unwrap().path()).unwrap() {
+                let name = below.unwrap().file_name();
+                assert!(["session", "cgroup.procs", "cpuset.cpus"].iter().any(|n| name == *n));
+            }
+        }
+    }
 }
 
 #[test]

@@ -282,11 +282,7 @@ impl CgroupTree {
             Err(e) if e.is(ENOENT) => {}
             done => {
                 done.map_err(fail(path))?;
-                let refused = place.after_mkdir(path);
-                if let Err(e) = refused {
-                    let _not_ours_any_more = rmdir_at(place.base(), path);
-                    return Err(e);
-                }
+                place.prepare_new(path)?;
                 return self.delegate_parents(at, path);
             }
         }
@@ -303,7 +299,7 @@ impl CgroupTree {
             }
         }
         mkdir_at(place.base(), path, MODE).map_err(fail(path))?;
-        place.after_mkdir(path)?;
+        place.prepare_new(path)?;
         self.delegate_parents(at, path)
     }
 
