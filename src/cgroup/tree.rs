@@ -4,11 +4,13 @@
 //! descriptor per hierarchy, so that each cgroup costs one system call to make and three to enter.
 //!
 //! Moving another process costs a grace period of the kernel (5 ms and more), whatever is moved.
-//! Three ways round it, which a start and an attach should take:
+//! Four ways round it, which a start and an attach should take:
 //! - the unified hierarchy: clone with CLONE_INTO_CGROUP ([`CgroupTree::payload_fd`],
 //!   [`CgroupTree::monitor_fd`]);
 //! - v1: a process with one thread moves itself ([`CgroupTree::enter_payload_self`] in the child,
 //!   [`CgroupTree::enter_monitor_self`]);
+//! - a monitor that was there before its cgroup: children born in that, itself when the container
+//!   has run for a while ([`CgroupTree::settle`]);
 //! - leaving: a child cloned into [`CgroupTree::pivot_fd`] outlives the monitor and removes the
 //!   monitor's cgroup ([`CgroupTree::remove_monitor`]).
 
