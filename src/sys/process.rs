@@ -342,10 +342,11 @@ pub fn try_wait(pid: Pid) -> Result<Wait> {
     wait_flags(pid, libc::__WALL | libc::WNOHANG)
 }
 
-/// How a child ended, without reaping it; [`Wait::Running`] when it has not.
+/// How a child ended, without reaping it; [`Wait::Running`] when it has not. All of ours send
+/// SIGCHLD: waitid(2) takes __WALL since Linux 4.7 only.
 pub fn peek(pid: Pid) -> Result<Wait> {
     let mut info = std::mem::MaybeUninit::<libc::siginfo_t>::zeroed();
-    let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL;
+    let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
     // SAFETY: `info` outlives the call, which fills it or leaves it zero.
     if unsafe { libc::waitid(libc::P_PID, pid.unsigned_abs(), info.as_mut_ptr(), flags) } != 0 {
         return Err(SysError::last("waitid", pid));
