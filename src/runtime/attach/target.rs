@@ -153,10 +153,10 @@ fn policy(
     running.seccomp.profile = Some(profile.into());
     let own = fd::read_to_string("/proc/self/status")
         .map_err(|source| AttachError::Init { what: "the caller's status, for that", source })?;
-    // FALLBACK(<5.9): without the field, none has more.
     let number = |status: &str, field| procfs::status_field(status, field)?.parse::<i32>().ok();
     let monitor = number(init, "PPid").and_then(|pid| procfs::status(pid).ok());
-    let filters = |status: &str| number(status, "Seccomp_filters");
+    // FALLBACK(<5.9): without the count, it is seen only where the monitor has none at all.
+    let filters = |status: &str| (number(status, "Seccomp"), number(status, "Seccomp_filters"));
     running.seccomp.allow_nesting |= monitor.is_some_and(|m| filters(init) > filters(&m));
     Ok(seccomp::prepare(&running, &own)?)
 }
