@@ -42,6 +42,14 @@ pub fn add(container: &Container, device: &Path, inside: &Path) -> Result<(), Li
     let making = |source| failed("making", inside, source);
     // Where the container has a user namespace we could not give it another name afterwards.
     let direct = running.owner.is_some();
+    if direct
+        && mount::clone_tree(running.root.fd(), Reach::One).is_err_and(|e| e.is(errno::ENOSYS))
+    {
+        return Err(unfit(
+            inside,
+            "cannot be made in a user namespace before Linux 5.2 (open_tree)",
+        ));
+    }
     if let Some((at, name)) = running.place(inside)? {
         if let Some(old) = present(&at, name, inside)? {
             rule(&old, true)
