@@ -465,7 +465,10 @@ fn signals_reach_the_command() {
         let script = format!(
             "trap 'exit {number}' {signal}; echo up > /tmp/up; while :; do sleep 0.1; done"
         );
-        let mut child = shell(&m, &c, &script).spawn().expect("nsenter");
+        // With a terminal a HUP would be about that.
+        let mut shell = shell(&m, &c, &script);
+        shell.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = shell.spawn().expect("nsenter");
         let up = root(&m, &c).join("tmp/up");
         eventually(20, "the command", || up.exists().then_some(()));
         run({

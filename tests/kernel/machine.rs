@@ -169,9 +169,11 @@ impl Machine {
         lacks
     }
 
-    /// True on a kernel that lacks this system call.
+    /// True on a kernel that lacks this system call, or under a filter as if it did.
     pub fn lacks(&self, name: &str) -> bool {
-        missing::numbers(name).iter().any(|call| call.is_in(&self.missing))
+        missing::numbers(name)
+            .iter()
+            .any(|call| call.is_in(&self.missing) || call.is_unknown_here())
     }
 
     /// A process in the machine's namespaces.

@@ -35,6 +35,13 @@ struct Only {
 }
 
 impl Missing {
+    /// True if the kernel itself answers ENOSYS for it: -1 is good for no argument of any.
+    pub fn is_unknown_here(&self) -> bool {
+        // SAFETY: -1 is no address that is written to: each call fails by its flags or by EFAULT.
+        let done = unsafe { libc::syscall(self.number.into(), -1, -1, -1, -1, -1, -1) };
+        done == -1 && io::Error::last_os_error().raw_os_error() == Some(libc::ENOSYS)
+    }
+
     /// True if it is one of these.
     pub fn is_in(&self, list: &[Self]) -> bool {
         list.iter().any(|one| {
