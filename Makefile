@@ -98,7 +98,7 @@ help:
 	@echo 'make old-kernel  the same as on Linux 4.9, or without the system calls that MISSING= names'
 	@echo 'make vm       tests that need another kernel, in an emulated machine (no root)'
 	@echo 'make vm-kernels  a part of them on Linux 4.4, 4.15, 5.4 and 5.10, there too (no root; minutes)'
-	@echo 'make vm-storage  logical volumes and ZFS, there too (no root; minutes)'
+	@echo 'make vm-storage  logical volumes, nbd and ZFS, there too (no root; minutes)'
 	@echo 'make vm-checkconfig  lxc-checkconfig in emulated machines, booted in seven ways (no root)'
 	@echo 'make cross    ARCH=arm64 or armv7: the static binary for that machine'
 	@echo 'make test-vm  ARCH=arm64: demo and tests on an emulated machine of that kind (no root)'
@@ -197,7 +197,7 @@ vm-kernels: packages-build packages-vm
 	set -e; for kernel in $(VM_KERNELS); do echo "# Linux $$kernel"; \
 		tests/vm/suite $(DEBUG) '$(VM_OLD)' --kernel $$kernel --cgroup v1; done
 
-# Logical volumes and ZFS: minutes, as emulated disks are slower still.
+# Logical volumes, images of qemu and ZFS: minutes, as emulated disks are slower still.
 vm-storage: packages-build packages-vm
 	$(BUILD) test --target $(TARGET) --test kernel --no-run -q
 	tests/vm/suite $(DEBUG) storage::a_life --storage --memory 3000 --timeout 900

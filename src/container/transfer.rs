@@ -404,6 +404,9 @@ fn stopped(container: &Container) -> Result<(Root, Option<IdMap>), LiveError> {
     let no_root = || unfit(&container.config_file(), "names no lxc.rootfs.path: it has no files");
     let backend = backend.ok_or_else(no_root)?;
     backend.check()?;
+    if backend.check_device().is_err() {
+        return Err(unfit(backend.path(), "has a device only while the container runs: start it"));
+    }
     let source = backend.root_source();
     let at = PathBuf::from(source.to_string());
     let opening = |e| failed("opening", &at, e);

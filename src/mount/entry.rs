@@ -163,7 +163,7 @@ pub fn open_idmapped(
     if plan.root_idmap().is_some() {
         trees.push(match root {
             Some(root) => Some(super::dup_tree(root)?),
-            None => super::open_rootfs(plan)?,
+            None => super::open_rootfs(plan, None)?,
         });
     }
     for entry in plan.idmapped() {

@@ -70,10 +70,16 @@ pub(crate) fn unescape_octal(field: &str) -> String {
 ///
 /// # In the child
 /// After [`slave_all`]; the descriptor is then mapped by the parent and given to [`rootfs`]. What
-/// [`RootSource::needs_host`] is opened by the parent before.
-pub fn open_rootfs(plan: &MountPlan) -> Result<Option<OwnedFd>, MountError> {
+/// [`RootSource::needs_host`] is opened by the parent before; `device` is one that was made of it.
+pub fn open_rootfs(
+    plan: &MountPlan,
+    device: Option<RootSource>,
+) -> Result<Option<OwnedFd>, MountError> {
     match &plan.root {
-        Some(root) => detached(root, plan.user_ns).map(Some).map_err(|e| failed(root, e)),
+        Some(root) => {
+            let source = device.as_ref().unwrap_or(&root.source);
+            detached(source, root, plan.user_ns).map(Some).map_err(|e| failed(root, e))
+        }
         None => Ok(None),
     }
 }
@@ -106,7 +112,7 @@ fn mount_root(
     })?;
     let tree = match prepared {
         Some(tree) => Ok(tree),
-        None => detached(root, user_ns),
+        None => detached(&root.source, root, user_ns),
     };
     let mounted = match tree {
         Ok(tree) => sysmount::attach(tree.as_fd(), point.fd()).map(|()| Root::from_fd(tree)),
@@ -140,7 +146,7 @@ pub fn open_source(source: &RootSource) -> SysResult<(Option<OwnedFd>, OwnedFd)>
     if let RootSource::Dir(path) = source {
         return Ok((None, sysfd::open(path, flags, 0)?));
     }
-    let tree = detached(&plain(source, Path::new("/")), false)?;
+    let tree = detached(source, &plain(source, Path::new("/")), false)?;
     let top = sysfd::open_at(tree.as_fd(), ".", flags, 0)?;
     Ok((Some(tree), top))
 }
@@ -162,8 +168,8 @@ fn how(root: &RootPlan) -> BindHow {
     }
 }
 
-fn detached(root: &RootPlan, user_ns: bool) -> SysResult<OwnedFd> {
-    match &root.source {
+fn detached(source: &RootSource, root: &RootPlan, user_ns: bool) -> SysResult<OwnedFd> {
+    match source {
         RootSource::Dir(path) => detached_bind(&BindSource::Host(path), &how(root)),
         RootSource::Overlay { lower, upper, work } => {
             make_work(work)?;

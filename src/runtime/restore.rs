@@ -98,5 +98,6 @@ pub fn restore(
         seccomp: None,
         pin,
         profile: None,
+        device: None,
     })
 }

@@ -14,7 +14,7 @@ use crate::idmap::{IdMap, Mapped};
 use crate::lsm::apparmor;
 use crate::mount::{self, CgroupHierarchy, CgroupMountView};
 use crate::net::{Network, Owner};
-use crate::storage::{self, Pin};
+use crate::storage::{self, Attached, Pin};
 use crate::sys::error::{Result as SysResult, SysError};
 use crate::sys::fd::{self, OpenFlags};
 use crate::sys::process::{self, Cloned, Fork, KillOnDrop, Parent, Pid, Wait};
@@ -47,6 +47,8 @@ pub struct Live {
     pub pin: Option<Pin>,
     /// The generated profile.
     pub profile: Option<apparmor::Loaded>,
+    /// The device of an image; the last to go.
+    pub device: Option<Attached>,
 }
 
 /// What lives longer than one boot of the container.
@@ -104,9 +106,16 @@ pub fn start(ground: &mut Ground<'_>, hooks: &mut HookContext) -> Result<Live, F
             .during(Step::ShareNamespaces)?;
 
     // A device is mounted by who is root on the host; the child is not.
-    let alien =
-        plan.mounts.user_ns && plan.mounts.root.as_ref().is_some_and(|r| r.source.needs_host());
-    let tree = if alien { mount::open_rootfs(&plan.mounts).during(Step::Rootfs)? } else { None };
+    let device = storage::attach(config).during(Step::Rootfs)?;
+    let alien = device.is_some()
+        || plan.mounts.user_ns && plan.mounts.root.as_ref().is_some_and(|r| r.source.needs_host());
+    let tree = match alien {
+        true => {
+            let source = device.as_ref().map(Attached::source);
+            mount::open_rootfs(&plan.mounts, source).during(Step::Rootfs)?
+        }
+        false => None,
+    };
 
     let (end, init) = clone_child(ground, hooks, &host_console, &joins, tree.as_ref())?;
     drop(tree);
@@ -147,6 +156,7 @@ pub fn start(ground: &mut Ground<'_>, hooks: &mut HookContext) -> Result<Live, F
         seccomp: live.seccomp,
         pin,
         profile,
+        device,
     })
 }
 

@@ -338,11 +338,18 @@ impl Session<'_> {
             warn_all(network.down(&hooks.script_context()));
         }
         hooks.target = Some(target);
-        let run = |kind| hook::run(kind, self.plan.config.hooks(kind), hooks, &[]);
-        if let Err(e) = run(HookKind::Stop) {
+        let config = &self.plan.config;
+        let run = |kind, hooks: &HookContext| hook::run(kind, config.hooks(kind), hooks, &[]);
+        if let Err(e) = run(HookKind::Stop, hooks) {
             log::error!("{}", sentence(&e));
         }
         drop(live.profile);
+        if live.device.is_some() {
+            // Mounted as long as somebody holds the namespace.
+            hooks.namespaces.clear();
+            live.namespaces.clear();
+            live.device = None;
+        }
         warn_all(self.cgroups.remove_payload());
         if target == Target::Stop {
             // From here on the container is STOPPED for everybody who asks.
@@ -355,7 +362,7 @@ impl Session<'_> {
                 warn_all(network.teardown(&hooks.script_context()));
             }
         }
-        match run(HookKind::PostStop) {
+        match run(HookKind::PostStop, hooks) {
             Ok(()) => true,
             Err(e) => {
                 log::error!("{}", sentence(&e));

@@ -2,7 +2,7 @@
 //! is pure; [`Fresh::fill`] carries it out.
 
 use super::overlay::Overlay;
-use super::{Backend, Fault, Kind, Made, StorageError, device, fresh, image};
+use super::{Attached, Backend, Fault, Kind, Made, StorageError, device, fresh, image};
 use crate::mount::{RootSource, open_source};
 use crate::sys::copy::{self, Copied, Tick};
 use crate::sys::fd::{self, OpenFlags};
@@ -122,6 +122,8 @@ pub fn plan(source: &dyn Backend, dir: &Path, wish: &Wish) -> Result<Fresh, Stor
 fn as_large_as(made: &mut Made, source: &dyn Backend, wish: &Wish) {
     use std::io::Seek as _;
     let device = matches!(source.root_source(), RootSource::Image(_) | RootSource::Block(_));
+    // The file of an image for nbd has another size than what is in it.
+    let device = device && (source.kind() != Kind::Nbd || source.check_device().is_ok());
     if let (true, false) = (device, wish.resize) {
         let size = std::fs::File::open(source.path())
             .and_then(|mut file| file.seek(std::io::SeekFrom::End(0)));
@@ -201,6 +203,8 @@ impl Fresh {
             }
             _ => {
                 self.backend.create(owner)?;
+                let device = source.attach()?;
+                let from = device.as_ref().map_or(from, Attached::source);
                 let mut copied = || {
                     let (_from, from) = open_source(&from)?;
                     let (_to, to) = open_source(&to)?;

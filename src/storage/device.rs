@@ -135,26 +135,25 @@ impl Backend for Volume {
     }
 }
 
-/// A block device that others make and remove: of a network, of Ceph.
+/// A block device that others make and remove: of Ceph.
 pub struct Foreign {
-    kind: Kind,
     path: PathBuf,
 }
 
 impl Foreign {
     /// The device `path`.
-    pub fn new(kind: Kind, path: PathBuf) -> Self {
-        Self { kind, path }
+    pub fn new(path: PathBuf) -> Self {
+        Self { path }
     }
 
     fn refuse(&self) -> Result<(), StorageError> {
-        Err(Box::new(Fault::Foreign { kind: self.kind, path: self.path.clone() }))
+        Err(Box::new(Fault::Foreign { kind: self.kind(), path: self.path.clone() }))
     }
 }
 
 impl Backend for Foreign {
     fn kind(&self) -> Kind {
-        self.kind
+        Kind::Rbd
     }
 
     fn path(&self) -> &Path {

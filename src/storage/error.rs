@@ -22,7 +22,11 @@ pub enum Fault {
     },
     /// Its device, or what the kernel needs for it, is not there.
     #[error("the root file system \"{}:{}\" cannot be mounted: {}", kind.name(), path.display(),
-        if *kind == Kind::Zfs { "it is not, and this kernel has no ZFS" } else { "there is no such block device" })]
+        match kind {
+            Kind::Zfs => "it is not, and this kernel has no ZFS",
+            Kind::Nbd if !path.starts_with("/dev") => "no network block device is free",
+            _ => "there is no such block device",
+        })]
     NoDevice {
         /// The type.
         kind: Kind,
@@ -180,19 +184,8 @@ impl Explain for Fault {
                     format!("modprobe zfs (package zfs-dkms), or: zfs mount {}", path.display())
                 }
                 Kind::Rbd => "rbd map POOL/NAME (package ceph-common)".to_owned(),
-                Kind::Nbd => {
-                    // LXC's IMAGE[:PARTITION].
-                    let text = path.display().to_string();
-                    let number = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
-                    let (image, part) = match text.rsplit_once(':') {
-                        Some((image, part)) if number(part) => (image, format!("p{part}")),
-                        _ => (text.as_str(), String::new()),
-                    };
-                    format!(
-                        "modprobe nbd; qemu-nbd -c /dev/nbd0 {image} (package qemu-utils); \
-                         lxc.rootfs.path = nbd:/dev/nbd0{part}"
-                    )
-                }
+                Kind::Nbd if !path.starts_with("/dev") => "modprobe nbd nbds_max=64".to_owned(),
+                Kind::Nbd => format!("qemu-nbd -c {} IMAGE (package qemu-utils)", path.display()),
                 _ => format!("lvchange -ay {}", path.display()),
             }),
             Self::Foreign { .. } => Some("lxc.rootfs.managed = 0 leaves it alone".to_owned()),

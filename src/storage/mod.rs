@@ -10,12 +10,14 @@ pub mod device;
 pub mod dir;
 mod error;
 pub mod image;
+pub mod nbd;
 pub mod overlay;
 pub mod pin;
 pub mod tool;
 pub mod zfs;
 
 pub use error::{Fault, StorageError};
+pub use nbd::Attached;
 pub use pin::Pin;
 pub use tool::Format;
 
@@ -99,14 +101,18 @@ pub trait Backend {
 
     /// Looks if it can be mounted, as far as that can be seen without doing anything.
     fn check(&self) -> Result<(), StorageError> {
-        use std::os::unix::fs::FileTypeExt;
-        let device = |path| std::fs::metadata(path).is_ok_and(|m| m.file_type().is_block_device());
-        match self.root_source() {
-            RootSource::Block(path) if !device(&path) => {
-                Err(Box::new(Fault::NoDevice { kind: self.kind(), path }))
-            }
-            _ => Ok(()),
-        }
+        self.check_device()
+    }
+
+    /// Fails if it is on a device that is not there.
+    fn check_device(&self) -> Result<(), StorageError> {
+        device_is_there(self.kind(), self.root_source())
+    }
+
+    /// Makes a device of what is none by itself, for as long as the result lives; `None` where
+    /// [`Backend::root_source`] can be mounted as it is.
+    fn attach(&self) -> Result<Option<Attached>, StorageError> {
+        Ok(None)
     }
 
     /// Makes the empty root file system, owned by `owner` (uid and gid on the host). What exists
@@ -129,6 +135,20 @@ pub trait Backend {
     /// Its container's directory was moved: it belongs on `rootfs` now.
     fn settle(&self, _rootfs: &Path) -> Result<(), StorageError> {
         Ok(())
+    }
+}
+
+/// See [`Backend::attach`].
+pub fn attach(config: &Config) -> Result<Option<Attached>, StorageError> {
+    open(config)?.map_or(Ok(None), |backend| backend.attach())
+}
+
+fn device_is_there(kind: Kind, source: RootSource) -> Result<(), StorageError> {
+    use std::os::unix::fs::FileTypeExt;
+    let device = |path| std::fs::metadata(path).is_ok_and(|m| m.file_type().is_block_device());
+    match source {
+        RootSource::Block(path) if !device(&path) => Err(Box::new(Fault::NoDevice { kind, path })),
+        _ => Ok(()),
     }
 }
 
@@ -161,7 +181,8 @@ fn of_kind(
         Kind::Loop => Box::new(image::Image::new(path, Format::default())),
         Kind::Lvm => Box::new(device::Volume::existing(path)),
         Kind::Zfs => Box::new(zfs::Dataset::existing(path)),
-        Kind::Nbd | Kind::Rbd => Box::new(device::Foreign::new(kind, path)),
+        Kind::Nbd => Box::new(nbd::Nbd::new(path)),
+        Kind::Rbd => Box::new(device::Foreign::new(path)),
     })
 }
 
@@ -285,8 +306,9 @@ mod tests {
         let found = open(&config(None, image.to_str().unwrap())).unwrap().unwrap();
         assert_eq!(found.root_source(), RootSource::Image(image.clone()));
         for word in ["lvm", "rbd", "nbd"] {
-            let refused = open(&config(Some(word), "/x")).unwrap().unwrap().check().unwrap_err();
-            assert!(refused.to_string().contains(&format!("{word}:/x")), "{refused}");
+            let refused =
+                open(&config(Some(word), "/dev/x")).unwrap().unwrap().check().unwrap_err();
+            assert!(refused.to_string().contains(&format!("{word}:/dev/x")), "{refused}");
         }
         let refused = open(&config(Some("aufs"), "/x")).err().unwrap();
         assert!(matches!(*refused, Fault::UnknownType { .. }));

@@ -256,6 +256,101 @@ fn a_life_on_datasets() {
 }
 
 #[test]
+fn a_life_on_images_of_qemu() {
+    let machine = Machine::new();
+    if !can(&machine, "qemu-nbd", "command -v qemu-nbd && modprobe nbd") {
+        return;
+    }
+    let name = machine.container("c", "lxc.mount.auto = proc:rw\n");
+    let dir = machine.lxcpath().join(&name);
+    let there = machine.dir.display().to_string();
+    // The same content in a whole image and in the second partition of one.
+    machine
+        .sh(&format!(
+            "cd {there} && truncate -s 40M raw && mke2fs -q -F -d {root} raw && \
+             qemu-img convert -O qcow2 raw {dir}/whole.qcow2 && truncate -s 48M disk && \
+             printf '2048,2048\\n4096,\\n' | sfdisk -q disk && \
+             dd if=raw of=disk bs=512 seek=4096 conv=notrunc status=none && \
+             qemu-img convert -O qcow2 disk {dir}/disk.qcow2 && rm -r raw disk {root} && mkdir {root}",
+            root = dir.join("rootfs").display(),
+            dir = dir.display(),
+        ))
+        .ok();
+    let with = |path: &str, more: &str| {
+        let text = config(&machine, &name);
+        let lines = text.lines().filter(|l| !l.starts_with("lxc.rootfs.path"));
+        let text: String = lines.map(|l| format!("{l}\n")).collect();
+        let path = format!("lxc.rootfs.path = nbd:{}/{path}\n{more}", dir.display());
+        fs::write(machine.config(&name), text + &path).unwrap();
+    };
+    // Somebody else's device, mounted by nobody, stays.
+    machine
+        .sh(&format!("cd {there} && truncate -s 1M mine && qemu-nbd -f raw -c /dev/nbd0 mine"))
+        .ok();
+    let nothing = || {
+        let said = machine.sh("ls /sys/block/nbd*/pid; pgrep -x qemu-nbd | wc -l").stdout;
+        assert_eq!(said, "/sys/block/nbd0/pid\n1\n", "more or less than one device is left");
+    };
+    for (path, device) in [("whole.qcow2", "/dev/nbd1 "), ("disk.qcow2:2", "/dev/nbd1p2 ")] {
+        with(path, "");
+        assert!(lives(&machine, &name, "first").contains("first"));
+        nothing();
+        machine.start(&name);
+        let said = machine.inside(&name, "grep ' / ' /proc/mounts; ls /").ok();
+        assert!(said.contains(device) && said.contains("first"), "{said}");
+        // Nobody else writes to it meanwhile, and the device of the first stays.
+        let other = machine.name("other");
+        let text = config(&machine, &name);
+        fs::create_dir(machine.lxcpath().join(&other)).unwrap();
+        fs::write(machine.config(&other), text.replace(&format!("{name}\n"), &other)).unwrap();
+        let refused = tool(&machine, "start", &["-n", &other]).fails(1);
+        assert!(refused.contains("qemu-nbd failed: Is another process using"), "{refused}");
+        fs::remove_dir_all(machine.lxcpath().join(&other)).unwrap();
+        machine.reboot_inside(&name, "echo again >/again; reboot -f");
+        let said = eventually(20, "the second boot", || {
+            let said = machine.inside(&name, "cat /again");
+            (said.status == 0).then_some(said.stdout)
+        });
+        assert_eq!(said, "again\n");
+        tool(&machine, "stop", &["-n", &name, "-k"]).ok();
+        nothing();
+        // A copy is a directory; to copy it as an image is for its own tools.
+        let copy = machine.name("copy");
+        tool(&machine, "copy", &["-n", &name, "-N", &copy, "-B", "dir"]).ok();
+        nothing();
+        assert!(lives(&machine, &copy, "x").contains("again"));
+        tool(&machine, "destroy", &["-n", &copy]).ok();
+        let said = tool(&machine, "copy", &["-n", &name, "-N", &copy]).fails(1);
+        assert!(said.contains("made by its own tools"), "{said}");
+        let said = tool(&machine, "push", &["-n", &name, "/bin/sh", "/x"]).fails(1);
+        assert!(said.contains("only while the container runs"), "{said}");
+        nothing();
+    }
+    // Starts that fail early, in the middle and late leave no device.
+    for (path, more, words) in [
+        ("none.qcow2", "", &["none.qcow2", "No such file"][..]),
+        ("disk.qcow2:7", "", &["/dev/nbd1p7", "No such file"]),
+        ("disk.qcow2", "", &["no file system"]),
+        ("whole.qcow2", "lxc.init.cmd = /none\n", &["/none"]),
+        ("whole.qcow2", "lxc.hook.start-host = /bin/false\n", &["/bin/false"]),
+    ] {
+        with(path, more);
+        let said = tool(&machine, "start", &["-n", &name]).fails(1);
+        assert!(words.iter().all(|word| said.contains(word)), "{path} {more}: {said}");
+        nothing();
+    }
+    with("whole.qcow2", "");
+    machine.sh("qemu-nbd -d /dev/nbd0").ok();
+    eventually(20, "the module to go", || {
+        (machine.sh("modprobe -r nbd").status == 0).then_some(())
+    });
+    let said = tool(&machine, "start", &["-n", &name]).fails(1);
+    assert!(said.contains("device is free") && said.contains("hint: modprobe nbd"), "{said}");
+    let refused = tool(&machine, "destroy", &["-n", &name]).fails(1);
+    assert!(refused.contains("lxc.rootfs.managed = 0") && dir.join("whole.qcow2").exists());
+}
+
+#[test]
 fn an_image_under_an_id_map() {
     let machine = Machine::new();
     if machine.cannot_map_mounts() {
@@ -302,8 +397,8 @@ fn what_cannot_be_mounted_is_told_before_anything_is_made() {
     };
     for (path, words) in [
         ("zfs:tank/none", &["ZFS", "zfs mount tank/none"][..]),
-        ("nbd:/var/disk.qcow2", &["block device", "qemu-nbd -c /dev/nbd0 /var/disk.qcow2"]),
-        ("nbd:/disk.img:2", &["qemu-nbd -c /dev/nbd0 /disk.img (", "= nbd:/dev/nbd0p2"]),
+        ("nbd:/none.qcow2", &["nbd:/none.qcow2", "No such file"]),
+        ("nbd:/dev/nbd77", &["block device", "qemu-nbd -c /dev/nbd77 IMAGE (package qemu-utils)"]),
         ("rbd:/dev/rbd/lxc/c", &["block device", "rbd map", "ceph-common"]),
         ("lvm:/dev/lxc/none", &["block device", "lvchange -ay"]),
         ("aufs:/x", &["unknown storage type"]),
