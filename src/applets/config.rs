@@ -37,6 +37,7 @@ fn container(ctx: &Context, matches: &ArgMatches, verb: &str) -> Result<ExitCode
         Some(path) => std::path::absolute(path).map_err(|_| usage("-P is no path"))?,
         None => crate::container::system()?.lxcpath(),
     };
+    super::mend(ctx, &lxcpath, Some(name))?;
     let container = Container::new(lxcpath, name)?;
     if !container.is_defined() {
         return Err(Failure::new(format!("container {} is not defined", quoted(name))));

@@ -1,8 +1,9 @@
 //! The registry: one word per applet, from which the module line, the table, the symlinks, the
 //! help index, the completions and the man pages come.
 
-use crate::container::Container;
+use crate::container::{Container, mend};
 use crate::ui::{Context, Failure};
+use std::path::Path;
 use std::process::ExitCode;
 
 /// One tool of the toolset.
@@ -70,6 +71,19 @@ impl Applet {
 /// The container that the tool is about, with `--rcfile` in the place of its configuration.
 fn container(ctx: &Context) -> Result<Container, Failure> {
     Ok(Container::new(ctx.lxcpath.clone(), ctx.name())?.with_rcfile(ctx.rcfile.clone()))
+}
+
+/// The container that a tool is told of may be between two steps of another that was killed.
+pub fn mend(ctx: &Context, lxcpath: &Path, name: Option<&str>) -> Result<(), Failure> {
+    let container = name.and_then(|name| Container::new(lxcpath.to_owned(), name).ok());
+    match container.map_or(Ok(None), |container| mend::mend(&container)) {
+        Ok(None) => {}
+        Ok(Some(done)) => ctx.warn(done),
+        // That finds it itself, and goes on if it is told to.
+        Err(_) if ctx.prog == "lxc-destroy" => {}
+        Err(e) => return Err(e.into()),
+    }
+    Ok(())
 }
 
 /// That there is no such container.

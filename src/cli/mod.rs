@@ -8,7 +8,7 @@ mod generate;
 pub mod getopt;
 mod multicall;
 
-use crate::applets::Applet;
+use crate::applets::{self, Applet};
 use crate::config::document;
 use crate::config::keys::Options;
 use crate::ui::args::{self, Context, Invocation};
@@ -51,6 +51,7 @@ fn run(applet: &'static Applet, words: &[OsString]) -> ExitCode {
     };
     let result = start_log(&ctx)
         .and_then(|()| check_rcfile(&ctx, &command))
+        .and_then(|()| applets::mend(&ctx, &ctx.lxcpath, ctx.container.as_deref()))
         .and_then(|()| (applet.run)(&ctx, &matches));
     finish(applet, Some(&ctx), result)
 }

@@ -175,7 +175,7 @@ pub fn destroy(container: &Container, options: Options) -> Result<Destroyed, Des
     let mut done = Destroyed::default();
     match restore::mend(container) {
         Err(e) if options.force => done.notes.push(sentence(&e)),
-        mended => mended.map_err(|e| DestroyError::Unfinished(Box::new(e)))?,
+        mended => drop(mended.map_err(|e| DestroyError::Unfinished(Box::new(e)))?),
     }
     if state == State::Stopped {
         match partial(container).map_err(|e| DestroyError::Directory(container.dir(), e))? {

@@ -1,13 +1,14 @@
 //! Which containers there are below a container path: the defined ones (a directory with a
 //! config file) and the active ones (a monitor listens on its command socket).
 
-use super::Container;
+use super::{Container, lock, restore};
 use crate::control::address;
 use crate::sys::{SysError, dirs, errno, fd, unix};
 use crate::util::sorted::set;
 use std::path::{Path, PathBuf};
 
-/// The names of the defined containers, sorted. A container path that is not there has none.
+/// The names of the defined containers, sorted. A restoration that was killed half way is
+/// completed or undone first. A container path that is not there has none.
 pub fn defined(lxcpath: &Path) -> Result<Vec<String>, SysError> {
     let names = match dirs::names(lxcpath) {
         Ok(names) => names,
@@ -18,7 +19,12 @@ pub fn defined(lxcpath: &Path) -> Result<Vec<String>, SysError> {
     let mut found = Vec::new();
     for name in names {
         let Ok(container) = Container::new(lxcpath.to_owned(), &name) else { continue };
-        if container.is_defined() {
+        let half_done = restore::is_half_done(&container);
+        if half_done && lock::held(&container).is_none() {
+            // What fails here is told by the tool that is told of the container.
+            let _ = restore::mend(&container);
+        }
+        if half_done || container.is_defined() {
             found.push(name);
         }
     }

@@ -16,6 +16,7 @@ pub mod list;
 pub mod live;
 pub mod lock;
 pub mod logs;
+pub mod mend;
 mod nested;
 pub mod observe;
 pub mod power;

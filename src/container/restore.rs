@@ -2,7 +2,7 @@
 //! for it by renames. Who is killed meanwhile loses nothing: `mend` completes it or undoes it.
 
 use super::copy::{self, CopyError, Keep, Made, Request, text};
-use super::destroy;
+use super::destroy::{self, DestroyError};
 use super::interrupts::Interrupts;
 use super::lock::Lock;
 use super::snapshot::{existing, no_snapshot, volume};
@@ -12,12 +12,14 @@ use crate::config::document;
 use crate::config::keys::Options as LoadOptions;
 use crate::control::state::State;
 use crate::hook::{self, HookContext};
+use crate::idmap::{IdMap, with_rights_over};
 use crate::mount::RootSource;
 use crate::storage::{self, Backend};
 use crate::sys::copy::Copied;
-use crate::sys::dirs;
 use crate::sys::lock::Wait;
+use crate::sys::{SysError, dirs, errno};
 use crate::util::quote::quoted;
+use crate::util::sentence::sentence;
 use std::path::Path;
 
 const CONFIG: &str = "config";
@@ -76,7 +78,11 @@ pub fn restore(
         made.notes.extend(left_behind(container)?);
         let result = replace(container, &stage);
         if result.is_err() {
-            let _ = discard(&stage);
+            let undone = match dirs::exists(&container.dir().join(REPLACED)) {
+                true => finish_killed(container),
+                false => discard(&stage),
+            };
+            undone.unwrap_or_else(|e| log::error!("{}", sentence(&e)));
         }
         result?;
     }
@@ -108,20 +114,28 @@ fn stage_of(container: &Container) -> Result<Container, CopyError> {
     Container::new(container.dir(), STAGE).map_err(|_| no_snapshot(container, STAGE))
 }
 
-/// Completes or undoes a restoration of the container that was killed, if there was one.
+/// Completes or undoes a restoration of the container that was killed; false if there was none.
 ///
 /// # Errors
 /// As a restoration's.
-pub(super) fn mend(container: &Container) -> Result<(), CopyError> {
+pub(super) fn mend(container: &Container) -> Result<bool, CopyError> {
     let has = |name| dirs::exists(&container.dir().join(name));
     if !has(REPLACED) && !has(STAGE) {
-        return Ok(());
+        return Ok(false);
     }
     let _lock = Lock::acquire(container, Wait::Yes)?;
-    match has(REPLACED) {
-        true => finish_killed(container),
-        false => discard(&stage_of(container)?),
+    match (has(REPLACED), has(STAGE)) {
+        (true, _) => finish_killed(container)?,
+        (false, true) => discard(&stage_of(container)?)?,
+        // It was not killed, and is done.
+        (false, false) => return Ok(false),
     }
+    Ok(true)
+}
+
+/// True if neither what was replaced nor what replaces it is whole in its place.
+pub(super) fn is_half_done(container: &Container) -> bool {
+    [REPLACED, STAGE].iter().all(|name| dirs::exists(&container.dir().join(name)))
 }
 
 /// Removes what was put together, with its volume.
@@ -136,14 +150,13 @@ fn discard(stage: &Container) -> Result<(), CopyError> {
 /// Completes or undoes a replacement that was killed. The container's config is the last thing that
 /// goes into the trash, and the new one the first that comes: by them it is known how far it went.
 fn finish_killed(container: &Container) -> Result<(), CopyError> {
-    let failed = |e| CopyError::Make(container.dir(), e);
     let stage = stage_of(container)?;
     let trash = container.dir().join(REPLACED);
     let has = |dir: &Path| dirs::exists(&dir.join(CONFIG));
     match (has(&container.dir()), has(&stage.dir())) {
         // Not everything is in the trash yet, or nothing came in its place.
         (true, true) | (false, false) => {
-            move_all(&trash, &container.dir(), &[]).map_err(failed)?;
+            with_rights(container, &mut || move_all(&trash, &container.dir(), &[]))?;
             depends::forget(container).map_err(CopyError::Dependents)?;
             depends::register(container).map_err(CopyError::Dependents)?;
             discard(&stage)?;
@@ -151,17 +164,18 @@ fn finish_killed(container: &Container) -> Result<(), CopyError> {
         _ if dirs::exists(&stage.dir()) => complete(container, &stage)?,
         _ => {}
     }
-    drop_replaced(&trash)
+    drop_replaced(container)
 }
 
 /// The second half of a replacement.
 fn complete(container: &Container, stage: &Container) -> Result<(), CopyError> {
-    let failed = |e| CopyError::Make(container.dir(), e);
-    if dirs::exists(&stage.config_file()) {
-        dirs::rename_new(&stage.config_file(), &container.config_file()).map_err(failed)?;
-    }
-    move_all(&stage.dir(), &container.dir(), &[]).map_err(failed)?;
-    dirs::remove_empty(&stage.dir()).map_err(failed)?;
+    with_rights(container, &mut || {
+        if dirs::exists(&stage.config_file()) {
+            dirs::rename_new(&stage.config_file(), &container.config_file())?;
+        }
+        move_all(&stage.dir(), &container.dir(), &[])?;
+        dirs::remove_empty(&stage.dir())
+    })?;
     depends::register(container).map_err(CopyError::Dependents)?;
     match volume_of(container)? {
         Some(volume) => Ok(volume.settle(&container.rootfs_dir())?),
@@ -170,14 +184,30 @@ fn complete(container: &Container, stage: &Container) -> Result<(), CopyError> {
 }
 
 /// Removes what was replaced, with its volume.
-fn drop_replaced(trash: &Path) -> Result<(), CopyError> {
+fn drop_replaced(container: &Container) -> Result<(), CopyError> {
+    let trash = container.dir().join(REPLACED);
     let config = document::load(&trash.join(CONFIG), &LoadOptions::default());
     if let Some(volume) = config.ok().and_then(|old| storage::open(&old.config).ok()?) {
         if volume.kind().is_volume() {
             volume.destroy()?;
         }
     }
-    Ok(destroy::remove_tree(trash)?)
+    with_rights(container, &mut || match destroy::remove_tree(&trash) {
+        Err(DestroyError::Directory(_, e)) => Err(e),
+        done => done.map_err(|e| SysError::new("unlink", sentence(&e), errno::EBUSY)),
+    })
+}
+
+/// Does what changes directories of the container: for an ordinary user as root of its ids.
+fn with_rights(
+    container: &Container,
+    work: &mut dyn FnMut() -> Result<(), SysError>,
+) -> Result<(), CopyError> {
+    let at = |name: &str| document::load(&container.dir().join(name), &LoadOptions::default());
+    // Wherever the configuration is just now.
+    let config = ["config", "replaced/config", "restored/config"].iter().find_map(|n| at(n).ok());
+    let map = config.and_then(|loaded| IdMap::from_config(&loaded.config).ok().flatten());
+    with_rights_over(map.as_ref(), work).map_err(|e| CopyError::Make(container.dir(), e))
 }
 
 fn volume_of(container: &Container) -> Result<Option<Box<dyn Backend>>, CopyError> {
@@ -221,13 +251,15 @@ fn exchange(container: &Container, stage: &Container) -> Result<(), CopyError> {
     destroy::remove_tree(&trash)?;
     dirs::make(&trash, 0o700).map_err(failed)?;
     let stays = ["snaps", STAGE, REPLACED, CONFIG];
-    move_all(&container.dir(), &trash, &stays).map_err(failed)?;
-    dirs::rename_new(&container.config_file(), &trash.join(CONFIG)).map_err(failed)?;
+    with_rights(container, &mut || {
+        move_all(&container.dir(), &trash, &stays)?;
+        dirs::rename_new(&container.config_file(), &trash.join(CONFIG))
+    })?;
     complete(container, stage)?;
-    drop_replaced(&trash)
+    drop_replaced(container)
 }
 
-fn move_all(from: &Path, to: &Path, stays: &[&str]) -> Result<(), crate::sys::SysError> {
+fn move_all(from: &Path, to: &Path, stays: &[&str]) -> Result<(), SysError> {
     for name in dirs::names(from)? {
         if !stays.iter().any(|stay| name == *stay) {
             dirs::rename_new(&from.join(&name), &to.join(&name))?;

@@ -133,6 +133,78 @@ fn a_snapshot_put_back_and_killed_anywhere_loses_nothing() {
     });
 }
 
+/// Whichever tool comes first after a tool that was killed finds a container that is whole.
+#[test]
+fn whoever_comes_next_mends_what_was_killed() {
+    let machine = Machine::new();
+    let name = small(&machine, "c");
+    let dir = machine.lxcpath().join(&name);
+    machine.lxc("snapshot", &["-n", &name]).ok();
+    let restore = ["-n", &name, "-r", "snap0"];
+    let whole = || {
+        let path = format!("dir:{}/rootfs", dir.display());
+        let config = fs::read_to_string(dir.join("config")).unwrap_or_default();
+        config.contains(&path) && dir.join("rootfs/etc/hostname").exists()
+    };
+    let tools: [(&str, &[&str]); 6] = [
+        ("start", &["-n", &name, "--dry-run"]),
+        ("ls", &["-1"]),
+        ("info", &["-n", &name]),
+        ("autostart", &["-L"]),
+        ("config", &["-n", &name, "get", "lxc.uts.name"]),
+        ("snapshot", &["-n", &name, "-L"]),
+    ];
+    let mut mended = [0; 6];
+    for (which, (tool, args)) in tools.iter().enumerate() {
+        for when in 1..20 {
+            let how = format!("signal=KILL:when={when}");
+            let done = tampered(&machine, "renameat2", &how, "snapshot", &restore);
+            let half = ["replaced", "restored"].iter().all(|name| dir.join(name).exists());
+            let said = machine.lxc(tool, args);
+            assert!(whole(), "{tool} after {when}: {done:?} {said:?}");
+            if half {
+                mended[which] += 1;
+                let silent = matches!(*tool, "ls" | "autostart");
+                assert!(silent || said.stderr.contains("killed half way"), "{when}: {said:?}");
+                assert!(said.status == 0 || *tool == "start", "{when}: {said:?}");
+            }
+            machine.lxc("snapshot", &restore).ok();
+            if done.status == 0 {
+                break;
+            }
+        }
+    }
+    assert!(mended.iter().all(|&times| times >= 2), "{mended:?}");
+    machine.lxc("destroy", &["-n", &name, "-s"]).ok();
+
+    // A renaming, told of by the one name or by the other.
+    let (old, new) = (small(&machine, "a"), machine.name("b"));
+    let rename = ["-n", &old, "-N", &new, "-R"];
+    for asked in [&old, &new] {
+        let mut mended = 0;
+        for when in 1..20 {
+            let how = format!("signal=KILL:when={when}");
+            let calls = "renameat,renameat2,unlink,unlinkat";
+            let done = tampered(&machine, calls, &how, "copy", &rename);
+            if machine.lxcpath().join(&new).join("config.renamed").exists() {
+                mended += 1;
+                let said = machine.lxc("info", &["-n", asked]);
+                assert!(said.stderr.contains("killed half way"), "{when}: {said:?}");
+                assert_eq!(said.status == 0, asked == &old, "{when}: {said:?}");
+                assert_eq!(there(&machine), [old.as_str()], "{when}");
+                assert!(!machine.lxcpath().join(&old).join("config.renamed").exists());
+                assert!(fs::read_to_string(machine.config(&old)).unwrap().contains("/rootfs"));
+            } else if there(&machine) == [new.as_str()] {
+                machine.lxc("copy", &["-n", &new, "-N", &old, "-R"]).ok();
+            }
+            if done.status == 0 {
+                break;
+            }
+        }
+        assert!(mended > 0, "{asked}");
+    }
+}
+
 #[test]
 fn a_container_killed_while_it_is_put_back_can_be_destroyed() {
     let machine = Machine::new();

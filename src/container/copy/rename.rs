@@ -9,7 +9,8 @@ use crate::config::document::Loaded;
 use crate::container::destroy;
 use crate::container::interrupts::Interrupts;
 use crate::container::lock::Lock;
-use crate::container::{Container, depends};
+use crate::container::{Container, depends, info};
+use crate::control::state::State;
 use crate::hook::{self, HookContext};
 use crate::mount::RootSource;
 use crate::storage::{self, Backend};
@@ -30,6 +31,7 @@ const OLD_CONFIG: &str = "config.renamed";
 pub fn rename(request: &mut Request<'_>) -> Result<Made, CopyError> {
     let (source, target) = (request.source, request.target);
     request.keep.mac = true;
+    // The target may be of another container path.
     if !dirs::exists(&source.dir()) {
         undo_killed(source, target)?;
     }
@@ -118,7 +120,7 @@ fn in_place(request: &Request<'_>) -> Result<Option<Made>, CopyError> {
             hook_args: request.hook_args,
             mapped: None,
         };
-        notes.extend(child::run(&job, &interrupts, |_| Ok(Default::default()))?);
+        notes.extend(child::run(&job, &interrupts, &mut |_| Ok(Default::default()))?);
     }
     let config = &loaded.config;
     let context = HookContext::new(config, source.name(), Some(&target.config_file()));
@@ -136,15 +138,50 @@ fn old_name(source: &Container) -> String {
     format!("# {} before it was renamed\n", source.dir().display())
 }
 
-/// Gives a container whose renaming was killed its old name back.
-fn undo_killed(source: &Container, target: &Container) -> Result<(), CopyError> {
+/// Gives a container whose renaming was killed its old name back; false if it was not.
+fn undo_killed(source: &Container, target: &Container) -> Result<bool, CopyError> {
     let note = target.dir().join(OLD_CONFIG);
-    let text = fd::read_to_string(&note).unwrap_or_default();
-    let Some(config) = text.strip_prefix(&old_name(source)) else { return Ok(()) };
-    let failed = |e| CopyError::Make(source.dir(), e);
-    let _locks = (Lock::acquire(target, Wait::No)?, Lock::acquire(source, Wait::No)?);
-    dirs::replace_file(&target.config_file(), config.as_bytes()).map_err(failed)?;
-    dirs::rename_new(&target.dir(), &source.dir()).map_err(failed)
+    let (old, dir) = (old_name(source), source.dir());
+    let text = || fd::read_to_string(&note).unwrap_or_default();
+    if !text().starts_with(&old) || dirs::exists(&dir) {
+        return Ok(false);
+    }
+    let _locks = (Lock::acquire(target, Wait::Yes)?, Lock::acquire(source, Wait::Yes)?);
+    // If it was not killed, it is done now.
+    let text = text();
+    let Some(config) = text.strip_prefix(&old) else { return Ok(false) };
+    if info::state(&target.client())? != State::Stopped {
+        return Ok(false);
+    }
+    let undo = || {
+        dirs::replace_file(&target.config_file(), config.as_bytes())?;
+        dirs::rename_new(&target.dir(), &dir)?;
+        dirs::unlink(&dir.join(OLD_CONFIG))
+    };
+    undo().map(|()| true).map_err(|e| CopyError::Make(dir.clone(), e))
+}
+
+/// Undoes a renaming that was killed, told of its container by the old or by the new name; true if
+/// there was one.
+pub fn mend(container: &Container) -> Result<bool, CopyError> {
+    let at = |name: &str| Container::new(container.lxcpath().to_owned(), name).ok();
+    if !dirs::exists(&container.dir()) {
+        let old = old_name(container);
+        for name in dirs::names(container.lxcpath()).unwrap_or_default() {
+            let Some(target) = name.to_str().and_then(at) else { continue };
+            let text = fd::read_to_string(target.dir().join(OLD_CONFIG)).unwrap_or_default();
+            if text.starts_with(&old) {
+                return undo_killed(container, &target);
+            }
+        }
+        return Ok(false);
+    }
+    let Ok(text) = fd::read_to_string(container.dir().join(OLD_CONFIG)) else { return Ok(false) };
+    let line = text.lines().next().and_then(|line| line.strip_suffix(" before it was renamed"));
+    match line.and_then(|line| at(line.rsplit('/').next()?)) {
+        Some(source) => undo_killed(&source, container),
+        None => Ok(false),
+    }
 }
 
 /// The root file system after the directory was renamed.
