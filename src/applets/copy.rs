@@ -13,8 +13,8 @@ use crate::runtime::daemon::Mode;
 use crate::storage::clone::Wish;
 use crate::storage::{Format, Kind, Made};
 use crate::sys::copy::Copied;
-use crate::sys::sealed;
-use crate::ui::args::{get, get_text};
+use crate::sys::{dirs, sealed};
+use crate::ui::args::{self, get, get_text};
 use crate::ui::command::ArgMatches;
 use crate::ui::progress::{Progress, Removals};
 use crate::ui::{Context, Failure, out};
@@ -61,6 +61,11 @@ fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let source = super::container(ctx)?;
     let newpath = get(matches, "newpath").map_or(Ok(ctx.lxcpath.clone()), std::path::absolute);
     let newpath = newpath.map_err(|_| Failure::usage(ctx.prog, "--newpath is no path"))?;
+    // One that is misspelt is not made, as in LXC.
+    if get(matches, "newpath").is_some() && !dirs::exists(&newpath) {
+        let text = format!("there is no container path {}", args::quoted(newpath.as_os_str()));
+        return Err(Failure::new(text).hint(format!("mkdir -p {}", newpath.display())));
+    }
     let name = match newname {
         Some(name) => name.to_owned(),
         None => free_name(&source, &newpath)?,
@@ -175,11 +180,11 @@ fn start(
         pidfile: None,
     };
     let prepared = start.prepare()?;
-    let config = prepared.config.clone();
     super::start::go(ctx, start, prepared)?;
     if words.is_empty() {
         return Ok(());
     }
+    let config = target.load()?.config;
     let attachment = Attachment::open(Attachment::ask(target.lxcpath(), target.name()))?;
     let options = AttachOptions {
         command: words.iter().map(Into::into).collect(),

@@ -32,7 +32,7 @@ fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let mut progress = Progress::new(ctx.quiet);
     let mut show = |done: &Copied| progress.show(done.objects, done.bytes);
     let notes = if matches.get_flag("list") {
-        return list(&container, matches.get_flag("showcomments"));
+        return list(&super::container(ctx)?, matches.get_flag("showcomments"));
     } else if let Some(name) = get_text(ctx, matches, "destroy")? {
         destroy(&container, name).map_err(failure)?
     } else if let Some(name) = get_text(ctx, matches, "restore")? {

@@ -74,7 +74,7 @@ pub fn take(
 /// # Errors
 /// The container is not there, or the directory cannot be read.
 pub fn list(container: &Container) -> Result<Vec<Snapshot>, CopyError> {
-    if !container.is_defined() {
+    if !container.has_config() {
         return Err(CopyError::Undefined(container.name().to_owned()));
     }
     let dir = container.snaps_dir();
