@@ -4,7 +4,7 @@ use super::Applet;
 use crate::config::NsKind;
 use crate::container::Container;
 use crate::container::start::{Prepared, Start, StartError};
-use crate::control::client::Client;
+use crate::control::client::{Client, ClientError};
 use crate::control::state::State;
 use crate::runtime::daemon::Mode;
 use crate::runtime::supervise::Ended;
@@ -98,7 +98,9 @@ fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let client = Client::new(&ctx.lxcpath, ctx.name());
     match client.state() {
         // It has a monitor, but who can tell what of.
-        Err(e) if e.is_stopped() => return Err(e.into()),
+        Err(e) if e.is_stopped() || matches!(e, ClientError::Denied { .. }) => {
+            return Err(e.into());
+        }
         Ok(State::Stopped) | Err(_) => {}
         Ok(_) => {
             ctx.warn("Container is already running");

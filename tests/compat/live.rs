@@ -1,6 +1,6 @@
-//! Scenes of the tools that change a running container or its configuration; see `tools.rs`.
+//! Scenes of the tools that change a running container or its configuration; see `scene.rs`.
 
-use crate::tools::{EMPTY, NOTHING, Scene};
+use crate::scene::{EMPTY, NOTHING, Scene};
 
 /// The scenes.
 pub const SCENES: &[Scene] = &[

@@ -3,7 +3,7 @@
 //! Each row of `cases.rs` is run twice in a machine of its own, first by our tools and then by
 //! Debian's (5.0.2): the container's init, every lxc-attach of the row and the host's side are
 //! reported (`reporter.rs`) and compared line by line (`compare.rs`). Every difference must be
-//! explained by an entry of `expected.rs`; one that is not explained fails the run and is printed with
+//! explained by an entry of `expected/`; one that is not explained fails the run and is printed with
 //! both sides, and an entry that explains nothing any more fails it too. No row is run again: one
 //! that differs from run to run has a cause, which is to be found.
 //!
@@ -15,9 +15,9 @@
 //! ```
 //!
 //! then look at each difference that is printed. LXC's users would expect LXC's behaviour: mend
-//! `src`. It is on purpose, or LXC's own is random: an entry in `expected.rs` says why.
+//! `src`. It is on purpose, or LXC's own is random: an entry in `expected/` says why.
 //!
-//! `tools.rs` compares the tools themselves in the same way: exit status, output and whether
+//! `scene.rs` compares the tools themselves in the same way: exit status, output and whether
 //! standard error says something, for a table of invocations, wrong ones included.
 //!
 //! Needs root and Debian's lxc. Without it the run is skipped and says so; with
@@ -36,12 +36,15 @@
 mod cases;
 mod compare;
 mod expected;
+mod keys;
 mod live;
 #[path = "../kernel/machine.rs"]
 #[allow(dead_code, reason = "shared with the kernel suite, which needs more of it")]
 mod machine;
 mod options;
+mod ordinary;
 mod reporter;
+mod scene;
 mod tools;
 mod watch;
 
@@ -69,7 +72,7 @@ extern "C" fn main(count: c_int, words: *const *const c_char) -> c_int {
 /// What is run under both implementations.
 enum Row {
     Case(&'static cases::Case),
-    Scene(&'static tools::Scene),
+    Scene(&'static scene::Scene),
 }
 
 impl Row {
@@ -83,7 +86,7 @@ impl Row {
     fn differences(&self, print: bool) -> Vec<compare::Difference> {
         match self {
             Self::Case(case) => compare::case(case, print),
-            Self::Scene(scene) => tools::scene(scene, print),
+            Self::Scene(scene) => scene::differences(scene, print),
         }
     }
 }
@@ -114,15 +117,15 @@ fn run(args: &[String]) -> c_int {
     let print = args.iter().any(|word| word == "--print");
     let wanted = |name: &str| words.is_empty() || words.iter().any(|w| name.contains(w.as_str()));
     let cases = cases::CASES.iter().map(Row::Case);
-    let scenes = tools::SCENES.iter().chain(live::SCENES).chain(watch::SCENES);
-    let scenes = scenes.chain(options::SCENES);
+    let scenes = keys::SCENES.iter().chain(tools::SCENES).chain(live::SCENES);
+    let scenes = scenes.chain(watch::SCENES).chain(options::SCENES).chain(ordinary::SCENES);
     let (count, lines) =
         scenes.clone().fold((0, 0), |(n, all), s| (n + 1, all + s.all_lines().len()));
     let rows = scenes.map(Row::Scene).chain(cases);
     let chosen: Vec<Row> = rows.filter(|row| wanted(row.name())).collect();
 
     let (next, bad) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let used = Mutex::new(vec![0usize; expected::DIFFERENCES.len()]);
+    let used = Mutex::new(vec![0usize; expected::all().count()]);
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
@@ -147,9 +150,9 @@ fn run(args: &[String]) -> c_int {
     let mut bad = bad.into_inner();
     if words.is_empty() {
         let used = used.into_inner().unwrap();
-        for (entry, _) in expected::DIFFERENCES.iter().zip(used).filter(|(_, count)| *count == 0) {
+        for (entry, _) in expected::all().zip(used).filter(|(_, count)| *count == 0) {
             bad += 1;
-            println!("compat: expected.rs explains what is no difference any more: {entry:?}");
+            println!("compat: expected/ explains what is no difference any more: {entry:?}");
         }
     }
     println!("compat: {} rows compared, {bad} faults", chosen.len());

@@ -1,7 +1,7 @@
 //! Scenes of options that the other scenes leave out: `--rcfile` of every tool, the choices of
-//! lxc-autostart, logs, shared namespaces, storage that is not there. See `tools.rs`.
+//! lxc-autostart, logs, shared namespaces, storage that is not there. See `scene.rs`.
 
-use crate::tools::{EMPTY, NOTHING, Scene};
+use crate::scene::{EMPTY, NOTHING, Scene};
 
 /// The scenes.
 pub const SCENES: &[Scene] = &[
@@ -67,6 +67,11 @@ pub const SCENES: &[Scene] = &[
             "lxc-stop -n x-$a --rcfile /run/far",
             "lxc-stop -n x-$a --rcfile /run/far -k",
             "lxc-wait -n x-$a --rcfile /run/far -s STOPPED",
+            "lxc-snapshot -n x-$a --rcfile /run/far -L",
+            "lxc-snapshot -n x-$a --rcfile /run/far -L -C",
+            "lxc-snapshot -n x-$a --rcfile /run/far -d ALL",
+            "lxc-snapshot -n x-$a --rcfile /run/far -d snap0",
+            "lxc-snapshot -n x-$a --rcfile /run/far -r snap0",
             "lxc-info -n x-$a --rcfile /run/far | sed s/x-//",
             "lxc-start -n x-$a --rcfile /run/far; lxc-freeze -n x-$a --rcfile /run/far",
             "lxc-destroy -n x-$a --rcfile /run/far; test -e /run/root/bin",

@@ -1,64 +1,9 @@
-//! The tools themselves beside Debian's: the same command lines, wrong ones included, and exit
-//! status, standard output, and whether standard error says something.
-//!
-//! A scene defines some containers and runs its lines one after the other, as a user's script
-//! would: each is a line of shell with the containers' names in `$a` and `$b`, at the default
-//! place (/var/lib/lxc is the machine's own). What a run cannot repeat (process numbers, figures)
-//! is taken out by `settled`. To add an invocation, add a line. Differences are explained in
-//! `expected.rs` under the scene's name, with the line as the key.
+//! Scenes of a container's life: stopped, running, copied, put back, made; see `scene.rs`.
 
-use crate::compare::{self, Difference, Report, Side};
-use crate::machine::{self, BINARY, Machine};
-use std::fs;
-
-/// Lines that are run in a row.
-pub struct Scene {
-    pub name: &'static str,
-    /// Configuration lines of `$a` and, if there are two, of `$b`.
-    pub containers: &'static [&'static str],
-    /// Run first, not compared; the tools of the side that is looked at are on the PATH.
-    pub setup: &'static str,
-    pub lines: &'static [&'static str],
-    /// Lines with `TOOL` in the place of each tool's name.
-    pub every_tool: &'static [&'static str],
-    /// Lines with `KEY` in the place of each key of `$a`'s own lines, and of some more.
-    pub every_key: &'static [&'static str],
-}
-
-pub const NOTHING: Scene =
-    Scene { name: "", containers: &[], setup: "", lines: &[], every_tool: &[], every_key: &[] };
-
-/// The tools that `every_tool` stands for: those that change nothing when words are wrong come
-/// before lxc-destroy.
-const TOOLS: [&str; 15] = [
-    "attach", "cgroup", "config", "console", "device", "execute", "freeze", "info", "ls", "start",
-    "stop", "unfreeze", "wait", "create", "destroy",
-];
-
-pub const EMPTY: &str = "lxc.net.0.type = empty\n";
-
-/// Wrong or unusual words that every tool must answer in the same way.
-const WORDS: &[&str] = &[
-    "TOOL",
-    "TOOL --bogus",
-    "TOOL -n",
-    "TOOL --name",
-    "TOOL --help >/dev/null",
-    "TOOL --usage >/dev/null",
-    "TOOL --version >/dev/null",
-    "TOOL -n missing",
-    "TOOL --name=missing -q",
-    "TOOL -n ''",
-    "TOOL -n $a -P /proc/none",
-    "TOOL -n $a -o /proc/none/log",
-    "TOOL -n $a -n missing",
-    "TOOL -n $a --lxcpath",
-    "TOOL -Z -n $a",
-];
+use crate::scene::{EMPTY, NOTHING, Scene};
 
 /// The scenes.
 pub const SCENES: &[Scene] = &[
-    Scene { name: "tools-words", containers: &[EMPTY], every_tool: WORDS, ..NOTHING },
     Scene {
         name: "tools-stopped",
         containers: &[EMPTY, "lxc.net.0.type = empty\nlxc.group = web\nlxc.start.auto = 1\n"],
@@ -292,12 +237,6 @@ pub const SCENES: &[Scene] = &[
         ..NOTHING
     },
     Scene {
-        name: "tools-keys",
-        containers: &[KEYS],
-        every_key: &["lxc-info -n $a -c 'KEY'"],
-        ..NOTHING
-    },
-    Scene {
         name: "tools-copy",
         containers: &["lxc.net.0.type = veth\nlxc.net.0.hwaddr = 00:16:3e:01:02:03\n"],
         setup: "mkdir -p /var/lib/lxc/$a/rootfs/etc; echo old > /var/lib/lxc/$a/rootfs/etc/hostname",
@@ -345,6 +284,12 @@ pub const SCENES: &[Scene] = &[
             "lxc-destroy -n w-$a",
             "mkdir -p /run/p; lxc-copy -n $a -N p-$a -p /run/p",
             "lxc-destroy -n p-$a -P /run/p; ls -A /run/p",
+            "lxc-copy -n $a -N x-$a -p /run/none",
+            "lxc-copy -n $a -N x-$a -p /run/none/deep",
+            "lxc-copy -n $a -N x-$a -e -p /run/none",
+            "ls /run/none",
+            "mkdir -p /run/far; lxc-copy -n $a -N q-$a -R -p /run/far; ls /run/far",
+            "lxc-copy -n q-$a -N $a -R || lxc-copy -P /run/far -n q-$a -N $a -R -p /var/lib/lxc",
             "lxc-copy -n $a -N x-$a -e -R",
             "ls -A /var/lib/lxc",
         ],
@@ -437,244 +382,3 @@ pub const SCENES: &[Scene] = &[
         ..NOTHING
     },
 ];
-
-/// A value for every key that LXC 5.0.2 has.
-const KEYS: &str = "lxc.arch = x86_64
-lxc.apparmor.profile = unconfined
-lxc.apparmor.allow_incomplete = 1
-lxc.apparmor.allow_nesting = 1
-lxc.apparmor.raw = deny mount,
-lxc.apparmor.raw = deny ptrace,
-lxc.autodev = 1
-lxc.autodev.tmpfs.size = 600000
-lxc.cap.drop = sys_module mac_admin
-lxc.cap.drop = sys_time
-lxc.cgroup.memory.limit_in_bytes = 1G
-lxc.cgroup.devices.deny = a
-lxc.cgroup.devices.allow = c 1:3 rwm
-lxc.cgroup2.memory.high = 1G
-lxc.cgroup.relative = 1
-lxc.cgroup.dir = some/where
-lxc.console.buffer.size = auto
-lxc.console.size = 2MB
-lxc.console.logfile = /run/console.log
-lxc.console.rotate = 1
-lxc.console.path = none
-lxc.environment = A=1
-lxc.environment = B=two words
-lxc.ephemeral = 0
-lxc.execute.cmd = /bin/ls -l
-lxc.group = web
-lxc.group = db cache
-lxc.hook.version = 1
-lxc.hook.pre-start = /bin/true
-lxc.hook.pre-start = /bin/echo hello
-lxc.hook.pre-mount = /bin/true
-lxc.hook.mount = /bin/true
-lxc.hook.autodev = /bin/true
-lxc.hook.start = /bin/true
-lxc.hook.start-host = /bin/true
-lxc.hook.stop = /bin/true
-lxc.hook.post-stop = /bin/true
-lxc.hook.clone = /bin/true
-lxc.hook.destroy = /bin/true
-lxc.idmap = u 0 100000 65536
-lxc.idmap = g 0 100000 65536
-lxc.init.cmd = /sbin/init --log \"a b\"
-lxc.init.uid = 10
-lxc.init.gid = 11
-lxc.init.groups = 1,2,3
-lxc.init.cwd = /root
-lxc.keyring.session = 0
-lxc.log.level = WARN
-lxc.log.syslog = daemon
-lxc.log.file = /run/c.log
-lxc.monitor.unshare = 1
-lxc.monitor.signal.pdeath = SIGTERM
-lxc.mount.auto = proc:mixed sys:ro cgroup:mixed
-lxc.mount.entry = none tmp tmpfs rw 0 0
-lxc.mount.entry = /srv srv none bind,ro 0 0
-lxc.mount.fstab = /run/fstab
-lxc.namespace.keep = ipc uts
-lxc.namespace.share.net = 1
-lxc.time.offset.boot = 2h
-lxc.time.offset.monotonic = 30s
-lxc.no_new_privs = 1
-lxc.prlimit.nofile = 1024:2048
-lxc.prlimit.core = unlimited
-lxc.proc.oom_score_adj = 7
-lxc.pty.max = 12
-lxc.rootfs.managed = 0
-lxc.rootfs.options = noatime
-lxc.seccomp.allow_nesting = 1
-lxc.seccomp.notify.cookie = biscuit
-lxc.seccomp.notify.proxy = unix:/run/proxy
-lxc.seccomp.profile = /usr/share/lxc/config/common.seccomp
-lxc.selinux.context = a:b:c:d
-lxc.selinux.context.keyring = e:f:g:h
-lxc.signal.halt = SIGRTMIN+3
-lxc.signal.reboot = 15
-lxc.signal.stop = SIGQUIT
-lxc.start.auto = 1
-lxc.start.delay = 5
-lxc.start.order = -3
-lxc.sysctl.net.ipv4.ip_forward = 1
-lxc.sysctl.kernel.domainname = d
-lxc.tty.dir = lxc
-lxc.tty.max = 3
-lxc.net.0.type = veth
-lxc.net.0.flags = up
-lxc.net.0.link = br0
-lxc.net.0.name = eth7
-lxc.net.0.hwaddr = 00:16:3e:01:02:03
-lxc.net.0.mtu = 1400
-lxc.net.0.ipv4.address = 10.0.0.2/24
-lxc.net.0.ipv4.address = 10.0.1.2/24 10.0.1.255
-lxc.net.0.ipv4.gateway = 10.0.0.1
-lxc.net.0.ipv6.address = fd00::2/64
-lxc.net.0.ipv6.gateway = fd00::1
-lxc.net.0.script.up = /bin/up
-lxc.net.0.script.down = /bin/down
-lxc.net.0.veth.mode = router
-lxc.net.0.veth.pair = v7
-lxc.net.0.veth.ipv4.route = 10.2.0.0/24
-lxc.net.0.veth.ipv6.route = fd02::/64
-lxc.net.0.veth.vlan.id = 5
-lxc.net.0.veth.vlan.tagged.id = 6
-lxc.net.0.veth.vlan.tagged.id = 7
-lxc.net.1.type = macvlan
-lxc.net.1.link = eth0
-lxc.net.1.macvlan.mode = vepa
-lxc.net.1.ipv4.gateway = auto
-lxc.net.2.type = vlan
-lxc.net.2.vlan.id = 12
-lxc.net.3.type = ipvlan
-lxc.net.3.ipvlan.mode = l3s
-lxc.net.3.ipvlan.isolation = private
-lxc.net.3.ipv4.gateway = dev
-lxc.net.3.l2proxy = 1
-lxc.net.4.type = phys
-lxc.net.5.type = empty
-lxc.net.6.type = none
-";
-
-/// Keys that are asked for beside those of the configuration.
-const MORE_KEYS: &[&str] = &[
-    "lxc.net",
-    "lxc.net.0",
-    "lxc.net.1",
-    "lxc.net.9",
-    "lxc.net.9.type",
-    "lxc.hook",
-    "lxc.cgroup",
-    "lxc.cgroup.devices",
-    "lxc.cgroup2",
-    "lxc.prlimit",
-    "lxc.sysctl",
-    "lxc.proc",
-    "lxc.cap.keep",
-    "lxc.namespace.clone",
-    "lxc.namespace.share.ipc",
-    "lxc.rootfs.path",
-    "lxc.rootfs.mount",
-    "lxc.include",
-    "lxc.uts.name",
-    "lxc.network",
-    "lxc.utsname",
-    "lxc",
-    "",
-    "lxc.cgroup.dir.monitor",
-    "lxc.net.1.veth.pair",
-    "lxc.net.1.macvlan.mode",
-    "lxc.net.0.macvlan.mode",
-    "lxc.sched.core",
-];
-
-impl Scene {
-    /// All its lines, with the tools' and keys' names in their places.
-    pub fn all_lines(&self) -> Vec<String> {
-        let mut lines: Vec<String> = self.lines.iter().map(|line| (*line).to_string()).collect();
-        for tool in TOOLS {
-            let full = format!("lxc-{tool}");
-            lines.extend(self.every_tool.iter().map(|line| line.replace("TOOL", &full)));
-        }
-        let own = self.containers.first().copied().unwrap_or_default();
-        let mut keys: Vec<&str> = own.lines().filter_map(|l| Some(l.split_once(" =")?.0)).collect();
-        keys.extend(MORE_KEYS);
-        keys.sort_unstable();
-        keys.dedup();
-        for key in keys {
-            lines.extend(self.every_key.iter().map(|line| line.replace("KEY", key)));
-        }
-        lines
-    }
-}
-
-/// All differences of a scene.
-pub fn scene(scene: &Scene, print: bool) -> Vec<Difference> {
-    let m = Machine::new();
-    let lxcpath = m.lxcpath().display().to_string();
-    m.sh(&format!("mkdir -p /var/lib/lxc; mount --bind {lxcpath} /var/lib/lxc")).ok();
-    // LXC's lxc-execute changes owner and mode of what its streams are; not the host's, please.
-    let full = m.dir.join("full").display().to_string();
-    m.sh(&format!("mknod -m 666 {full} c 1 7 && mount --bind {full} /dev/full")).ok();
-    let bin = m.dir.join("bin");
-    fs::create_dir_all(&bin).unwrap();
-    m.sh(&format!("{BINARY} --install {}", bin.display())).ok();
-    let lines = scene.all_lines();
-    let ours = run(&m, scene, &lines, Side::Ours);
-    let theirs = run(&m, scene, &lines, Side::Theirs);
-    compare::report_differences(&ours, &theirs, print)
-}
-
-fn run(m: &Machine, scene: &Scene, lines: &[String], side: Side) -> Report {
-    let names: Vec<String> = ["a", "b"].iter().map(|short| m.name(short)).collect();
-    for (short, config) in ["a", "b"].iter().zip(scene.containers) {
-        m.container(short, config);
-    }
-    let bin = m.dir.join("bin").display().to_string();
-    let shell = |script: &str| {
-        // For what hangs, not for what is slow on a machine under load. Sooner than that of machine::run,
-        // which ends this program alone and not what holds its pipes.
-        let mut command = m.command("timeout");
-        command.args(["-k", "1", "60", "sh", "-c", script]).env_clear();
-        let path = "/usr/sbin:/usr/bin:/sbin:/bin";
-        command.env("PATH", if side == Side::Ours { format!("{bin}:{path}") } else { path.into() });
-        command.env("HOME", "/root").env("TERM", "vt102");
-        command.env("a", &names[0]).env("b", &names[1]);
-        machine::run(command)
-    };
-    if !scene.setup.is_empty() {
-        shell(scene.setup).ok();
-    }
-    let mut report = Report::new();
-    let tag = names[0].trim_end_matches('a').to_string();
-    for (number, line) in lines.iter().enumerate() {
-        let outcome = shell(line);
-        let key = |what: &str| format!("{number:03} {line} => {what}");
-        report.insert(key("status"), outcome.status.to_string());
-        let said = if outcome.stderr.trim().is_empty() { "silent" } else { "says something" };
-        report.insert(key("stderr"), said.to_string());
-        report.insert(key("stdout"), settled(&outcome.stdout, &tag));
-    }
-    for name in &names {
-        shell(&format!("lxc-stop -k -n {name}; lxc-stop -k -n new-{name}"));
-    }
-    compare::left_behind(m, side, &mut report);
-    m.sh("rm -rf /var/lib/lxc/* /run/pid").ok();
-    report
-}
-
-/// An output without what differs from run to run.
-fn settled(text: &str, tag: &str) -> String {
-    let mut lines = Vec::new();
-    for line in text.replace(tag, "").lines() {
-        let figures = ["PID:", "CPU use:", "BlkIO use:", "Memory use:", "KMem use:", "Link:"];
-        let line = match figures.iter().find(|word| line.trim_start().starts_with(**word)) {
-            Some(word) => format!("{word} N"),
-            None => line.to_string(),
-        };
-        lines.push(line);
-    }
-    lines.join(" ; ")
-}

@@ -1,7 +1,7 @@
 //! Tools that watch or need no container, beside Debian's: lxc-monitor, lxc-top, lxc-unshare,
-//! lxc-usernsexec, lxc-checkpoint. See `tools.rs`.
+//! lxc-usernsexec, lxc-checkpoint. See `scene.rs`.
 
-use crate::tools::{EMPTY, NOTHING, Scene};
+use crate::scene::{EMPTY, NOTHING, Scene};
 
 /// The scenes.
 pub const SCENES: &[Scene] = &[
