@@ -173,7 +173,7 @@ impl Loaded {
         values: &[String],
         options: &Options,
     ) -> Result<(), ConfigError> {
-        let mut changed = self.clone();
+        let mut changed = self.again(options)?;
         let found = changed.find(key, None)?;
         let holder = |line: &&mut Line| line.key.as_deref() == Some(&found.canonical);
         let line = changed.document.lines.iter_mut().find(holder);
@@ -223,15 +223,17 @@ impl Loaded {
         let found = self.find(key, Some(origin))?;
         let key = found.canonical.as_str();
         let holder = self.line_of(key);
-        // An error in the middle of an included file must not leave half of it behind.
-        let before = self.config.clone();
         let mut loader = Loader::new(std::mem::take(&mut self.config), options, false);
         let outcome = loader.assign(&found, key, value, origin);
         let (config, included) = (loader.config, loader.included);
         let rewritten = match outcome {
             Ok(rewritten) => rewritten,
             Err(error) => {
-                self.config = before;
+                self.config = config;
+                // Half of an included file stays behind where it is in error; of all else nothing.
+                if found.is("lxc.include") {
+                    self.config = self.again(options)?.config;
+                }
                 return Err(error);
             }
         };
@@ -254,6 +256,11 @@ impl Loaded {
             None => self.document.push(raw, Some(found.canonical)),
         }
         Ok(())
+    }
+
+    /// The same, from its text.
+    fn again(&self, options: &Options) -> Result<Self, ConfigError> {
+        super::load::parse(self.document.bytes(), &self.document.file(), options)
     }
 
     /// `KEY=VALUE` as a line of a file would have it, for options such as `lxc-start -s`.

@@ -60,7 +60,7 @@ pub fn change(
 ) -> Result<Reboot, LiveError> {
     let _lock = Lock::acquire(container, LockWait::Yes)?;
     let mut loaded = container.load()?;
-    let before = loaded.config.clone();
+    let before = container.load()?.config;
     let found = keys::live(&before, key)?;
     if found.single && (values.len() > 1 || verb == Verb::Add) {
         let why = "has one value: set it";

@@ -147,7 +147,7 @@ impl Client {
     pub fn status(&self) -> Result<Status> {
         // Init's pid is told when there is one, and then only.
         let early = |answer: &Answer| state_of(answer.number) == Some(State::Starting);
-        let [state, pid] = self.pair(STATUS.map(Request::Plain), early);
+        let [state, pid] = self.pair(STATUS.map(Request::Plain), &early);
         let state = match state {
             Ok(answer) => {
                 state_of(answer.number).ok_or_else(|| self.malformed(Opcode::GetState))?
@@ -252,7 +252,7 @@ impl Client {
     /// [`Client::init_pidfd`], and in the same round trip [`Client::cgroup_ctx`] where there is an
     /// answer to that.
     pub fn init_and_cgroups(&self) -> Result<(Option<OwnedFd>, Option<CgroupCtx>)> {
-        let [init, ctx] = self.pair(INIT_AND_CGROUPS, |_| false);
+        let [init, ctx] = self.pair(INIT_AND_CGROUPS, &|_| false);
         let init = none_on_refusal(init)?.and_then(|mut answer| answer.fds.pop());
         Ok((init, ctx.ok().and_then(decode_ctx)))
     }

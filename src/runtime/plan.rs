@@ -7,7 +7,7 @@
 use super::command;
 use super::sync::{During, Failure, Step};
 use crate::config::document::Loaded;
-use crate::config::{Config, HookKind, IdKind, NsKind, Origin, keys};
+use crate::config::{Config, ConfigError, HookKind, IdKind, NsKind, Origin, keys};
 use crate::net::rtnl::Rtnl;
 use crate::sys::cred;
 use crate::sys::path::Root;
@@ -184,19 +184,36 @@ impl StartPlan {
             return Err(Failure::text(Step::Plan, "needs a restart"));
         }
         let origin = Origin::label("a change while it ran");
+        let before = keys::get(&self.config, key).unwrap_or_default();
         let mut loaded = Loaded::default();
-        loaded.config = self.config.clone();
-        loaded.clear(key).during(Step::Plan)?;
-        for value in values {
-            loaded.set_from(key, value, &origin, &keys::Options::default()).during(Step::Plan)?;
+        loaded.config = std::mem::take(&mut self.config);
+        let give = |loaded: &mut Loaded, values: &mut dyn Iterator<Item = &str>| {
+            loaded.clear(key)?;
+            for value in values {
+                loaded.set_from(key, value, &origin, &keys::Options::default())?;
+            }
+            Ok::<(), ConfigError>(())
+        };
+        let given = give(&mut loaded, &mut { values }).during(Step::Plan);
+        let planned = given.and_then(|()| self.planned(&loaded.config));
+        if planned.is_err() {
+            let _ = give(&mut loaded, &mut before.lines());
         }
-        let config = loaded.config;
-        let own: Vec<NsKind> = self.ns.create.iter().collect();
-        let limits = limits::plan(&config, &own).during(Step::Plan)?;
-        let net = net::plan(&config, &self.request.name).during(Step::Plan)?;
-        let cgroup = plan_cgroups(&config, &self.request)?;
-        (self.config, self.limits, self.net) = (config, limits, net);
+        self.config = loaded.config;
+        let (limits, net, cgroup) = planned?;
+        (self.limits, self.net) = (limits, net);
         Ok(cgroup)
+    }
+
+    /// What changes with a configuration that changes while the container runs.
+    fn planned(
+        &self,
+        config: &Config,
+    ) -> Result<(limits::LimitPlan, net::NetPlan, cgroup::CgroupPlan), Failure> {
+        let own: Vec<NsKind> = self.ns.create.iter().collect();
+        let limits = limits::plan(config, &own).during(Step::Plan)?;
+        let net = net::plan(config, &self.request.name).during(Step::Plan)?;
+        Ok((limits, net, plan_cgroups(config, &self.request)?))
     }
 
     /// True if the child must not build its root before the network is complete: its hooks may

@@ -52,7 +52,7 @@ impl Dataset {
     /// As ZFS calls it.
     fn text(&self) -> String {
         if self.name.is_absolute() {
-            let found = mounts(|_, point| Path::new(point) == self.name);
+            let found = mounts(&|_, point| Path::new(point) == self.name);
             return found.map_or_else(|| self.name.display().to_string(), |(source, _)| source);
         }
         self.name.display().to_string()
@@ -124,7 +124,7 @@ fn table(name: &str) -> Result<Vec<(String, String)>, StorageError> {
 }
 
 /// The first mount that `wanted` takes, as source and directory.
-fn mounts(wanted: impl Fn(&str, &str) -> bool) -> Option<(String, String)> {
+fn mounts(wanted: &dyn Fn(&str, &str) -> bool) -> Option<(String, String)> {
     let table = fd::read_to_string("/proc/self/mountinfo").ok()?;
     table.lines().find_map(|line| {
         let (left, right) = line.split_once(" - ")?;
@@ -147,7 +147,7 @@ impl Backend for Dataset {
         if self.name.is_absolute() {
             return RootSource::Dir(self.name.clone());
         }
-        match mounts(|source, _| Path::new(source) == self.name) {
+        match mounts(&|source, _| Path::new(source) == self.name) {
             Some((_, point)) => RootSource::Dir(point.into()),
             None => RootSource::Dataset(self.name.clone()),
         }

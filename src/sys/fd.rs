@@ -16,9 +16,12 @@ const MAX_READ: usize = 4 << 20;
 
 /// Opens `path` on the host; `O_CLOEXEC` is added.
 pub fn open(path: impl AsRef<Path>, flags: OFlags, mode: u32) -> Result<OwnedFd> {
-    let path = path.as_ref();
-    rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::from_raw_mode(mode))
-        .at("open", || format!("\"{}\"", path.display()))
+    // Once, and not for each type that is a path; the others below do the same.
+    fn open(path: &Path, flags: OFlags, mode: u32) -> Result<OwnedFd> {
+        rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::from_raw_mode(mode))
+            .at("open", || format!("\"{}\"", path.display()))
+    }
+    open(path.as_ref(), flags, mode)
 }
 
 /// Opens `path` relative to `dir`; `O_CLOEXEC` is added.
@@ -58,18 +61,23 @@ pub fn read_some(fd: BorrowedFd<'_>, max: usize) -> Result<Vec<u8>> {
 
 /// The whole content of a host file, at most 4 MiB.
 pub fn read(path: impl AsRef<Path>) -> Result<Vec<u8>> {
-    let path = path.as_ref();
-    let fd = open(path, OFlags::RDONLY, 0)?;
-    read_fd(fd.as_fd(), MAX_READ)
-        .map_err(|e| SysError::new("read", format!("\"{}\"", path.display()), e.errno))
+    fn read(path: &Path) -> Result<Vec<u8>> {
+        let fd = open(path, OFlags::RDONLY, 0)?;
+        read_fd(fd.as_fd(), MAX_READ)
+            .map_err(|e| SysError::new("read", format!("\"{}\"", path.display()), e.errno))
+    }
+    read(path.as_ref())
 }
 
 /// As [`read`]; bytes that are not UTF-8 are replaced.
 pub fn read_to_string(path: impl AsRef<Path>) -> Result<String> {
-    read(path).map(|bytes| match String::from_utf8(bytes) {
-        Ok(text) => text,
-        Err(e) => String::from_utf8_lossy(e.as_bytes()).into_owned(),
-    })
+    fn text(path: &Path) -> Result<String> {
+        read(path).map(|bytes| match String::from_utf8(bytes) {
+            Ok(text) => text,
+            Err(e) => String::from_utf8_lossy(e.as_bytes()).into_owned(),
+        })
+    }
+    text(path.as_ref())
 }
 
 /// The content of `name` below `dir`, at most `max` bytes.
@@ -81,12 +89,15 @@ pub fn read_at(dir: BorrowedFd<'_>, name: &str, max: usize) -> Result<Vec<u8>> {
 /// Writes `bytes` with one write(2): what /proc, /sys and cgroup files ask for. A short write is
 /// EIO. The file must exist.
 pub fn write_file(path: impl AsRef<Path>, bytes: &[u8]) -> Result<()> {
-    let path = path.as_ref();
-    let fd = open(path, OFlags::WRONLY, 0)?;
-    write_once(fd.as_fd(), bytes).map_err(|e| {
-        let what = format!("\"{}\", \"{}\"", path.display(), String::from_utf8_lossy(bytes).trim());
-        SysError::new("write", what, e.errno)
-    })
+    fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+        let fd = open(path, OFlags::WRONLY, 0)?;
+        write_once(fd.as_fd(), bytes).map_err(|e| {
+            let text = String::from_utf8_lossy(bytes);
+            let what = format!("\"{}\", \"{}\"", path.display(), text.trim());
+            SysError::new("write", what, e.errno)
+        })
+    }
+    write(path.as_ref(), bytes)
 }
 
 /// As [`write_file`], below `dir`.

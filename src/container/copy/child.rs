@@ -58,7 +58,7 @@ pub(super) type Stop<'a> = &'a dyn Fn() -> Result<(), SysError>;
 pub(super) fn run(
     job: &Job<'_>,
     interrupts: &Interrupts,
-    fill: impl FnOnce(Stop<'_>) -> Result<Copied, StorageError>,
+    fill: &mut dyn FnMut(Stop<'_>) -> Result<Copied, StorageError>,
 ) -> Result<Vec<String>, CopyError> {
     let (reader, writer) = unix::pair(unix::Kind::Stream).map_err(CopyError::Process)?;
     let pid = spawn::start_child(|| {
@@ -96,7 +96,7 @@ pub(super) fn run(
 fn work(
     job: &Job<'_>,
     stop: Stop<'_>,
-    fill: impl FnOnce(Stop<'_>) -> Result<Copied, StorageError>,
+    fill: &mut dyn FnMut(Stop<'_>) -> Result<Copied, StorageError>,
 ) -> Result<Vec<String>, String> {
     let told = |e: SysError| e.to_string();
     enter(job).map_err(told)?;

@@ -210,7 +210,7 @@ fn fill(
     };
     let progress = &mut *request.progress;
     let copies = fresh.copies();
-    child::run(&job, interrupts, |stop| {
+    child::run(&job, interrupts, &mut |stop| {
         let mut tick = |done: &Copied| {
             if copies {
                 progress(done);

@@ -55,7 +55,7 @@ impl Client {
     pub(super) fn pair(
         &self,
         requests: [Request; 2],
-        enough: impl FnOnce(&Answer) -> bool,
+        enough: &dyn Fn(&Answer) -> bool,
     ) -> [Result<Answer>; 2] {
         let asked = self.asked.take();
         let deadline = asked.as_ref().map_or_else(|| self.deadline(), |(_, deadline)| *deadline);
