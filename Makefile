@@ -97,7 +97,7 @@ help:
 	@echo 'make kernel   the tests on the real kernel (root)'
 	@echo 'make old-kernel  the same as on Linux 4.9, or without the system calls that MISSING= names'
 	@echo 'make vm       tests that need another kernel, in an emulated machine (no root)'
-	@echo 'make vm-kernels  a part of them on Linux 4.4, 4.15, 5.4 and 5.10, there too (no root; minutes)'
+	@echo 'make vm-kernels  a part of them on Linux 4.15, 5.4 and 5.10, there too (no root; minutes)'
 	@echo 'make vm-storage  logical volumes, nbd and ZFS, there too (no root; minutes)'
 	@echo 'make vm-checkconfig  lxc-checkconfig in emulated machines, booted in seven ways (no root)'
 	@echo 'make cross    ARCH=arm64 or armv7: the static binary for that machine'
@@ -188,8 +188,9 @@ vm: packages-build packages-vm
 	tests/vm/suite $(DEBUG) apparmor:: --append 'apparmor=1 security=apparmor'
 
 # A part of them on real older kernels, of Ubuntu's archive and Debian 11's: those that the vendors of
-# boards stay with. A filter knows which system calls they lack, but not what else was different.
-VM_KERNELS ?= 4.4 4.15 5.4 5.10
+# boards stay with. A filter knows which system calls they lack, but not what else was different. 4.4 is
+# there as well; it is older than what is promised, and some tests ask it for what it has not got.
+VM_KERNELS ?= 4.15 5.4 5.10
 VM_OLD = cgroups:: device:: lifecycle:: runtime:: confinement:: parents:: attach::signals \
 	watching::lxc_top_has
 vm-kernels: packages-build packages-vm
