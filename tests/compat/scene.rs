@@ -126,7 +126,7 @@ impl Who {
         let (dir, cgroup) = (m.dir.display(), m.name("user"));
         m.sh(&format!(
             "rm -rf {dir}/home/.local {dir}/home/.cache {dir}/home/[a-z]* /run/user/{UID}/*
-             for try in 1 2 3 4 5 6 7 8 9; do
+             for try in $(seq 50); do
                  all=$(find /sys/fs/cgroup -maxdepth 2 -name {cgroup})
                  [ -n \"$all\" ] || exit 0
                  kill -9 $(find $all -name cgroup.procs -exec cat {{}} +) 2>/dev/null
@@ -176,10 +176,10 @@ pub fn differences(scene: &Scene, print: bool) -> Vec<Difference> {
     m.sh(&format!("mknod -m 666 {full} c 1 7 && mount --bind {full} /dev/full")).ok();
     let bin = m.dir.join("bin");
     fs::create_dir_all(&bin).unwrap();
-    // Where an ordinary user can reach it.
-    let binary = m.dir.join("lxcbox");
-    fs::copy(BINARY, &binary).unwrap();
-    m.sh(&format!("{} --install {}", binary.display(), bin.display())).ok();
+    // Where an ordinary user can reach it. Not copied by this process: whatever another thread starts
+    // meanwhile would have it open for writing, and it could not be run.
+    let binary = m.dir.join("lxcbox").display().to_string();
+    m.sh(&format!("cp {BINARY} {binary} && {binary} --install {}", bin.display())).ok();
     scene.who.make(&m);
     let lines = scene.all_lines();
     let ours = run(&m, scene, &lines, Side::Ours);
