@@ -116,9 +116,12 @@ pub(super) fn add_rule(rule: &[String]) -> Result<(), HostNetError> {
     iptables(rule, "-I")
 }
 
-/// Takes the rule away, if it is there.
+/// Takes the rule away, if it is there: status 1 says that it is not (iptables(8)).
 pub(super) fn delete_rule(rule: &[String]) -> Result<(), HostNetError> {
-    if has_rule(rule) { iptables(rule, "-D") } else { Ok(()) }
+    match iptables(rule, "-D") {
+        Err(e) if matches!(&*e, Fault::Program { how, .. } if how.ends_with("status 1")) => Ok(()),
+        done => done,
+    }
 }
 
 /// True if the family's packets to elsewhere are masqueraded, by our table or our rule.
