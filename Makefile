@@ -142,8 +142,9 @@ demo: packages-demo build
 
 test: packages-build packages-test check kernel vm compat glibc size
 
+# The applets are modules by a macro, which rustfmt does not follow.
 check: packages-build
-	$(CARGO) fmt --check
+	$(CARGO) fmt --check -- $(wildcard src/applets/*.rs src/applets/*/*.rs)
 	$(CARGO) clippy --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --document-private-items -q
 	$(BUILD) test --target $(TARGET) --lib --test cli --test fuzz -q

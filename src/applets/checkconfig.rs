@@ -31,8 +31,9 @@ fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let format = get_format(ctx, matches)?;
     let purpose = purpose(ctx, matches)?;
     let host = match std::env::var_os("CONFIG").filter(|file| !file.is_empty()) {
-        Some(file) => Host::other(Path::new(&file))
-            .map_err(|error| Failure::from(error).status(UNCHECKED))?,
+        Some(file) => {
+            Host::other(Path::new(&file)).map_err(|error| Failure::from(error).status(UNCHECKED))?
+        }
         None => Host::this(&ctx.lxcpath),
     };
     let answers = check::examine(&host, purpose);

@@ -3,10 +3,10 @@
 use super::Applet;
 use crate::config::document;
 use crate::config::keys::Options;
+use crate::container::Container;
 use crate::container::checkpoint::{self, Dump};
 use crate::container::info::{self, State};
 use crate::container::start::Start;
-use crate::container::Container;
 use crate::runtime::criu::Images;
 use crate::runtime::daemon::Mode;
 use crate::ui::args::{get, get_text};

@@ -1,6 +1,5 @@
 //! lxc-config: the settings of the host, from lxc.conf, and those of one container.
 
-use crate::util::quote::quoted;
 use super::Applet;
 use crate::config::keys;
 use crate::config::path::{SYSTEM_KEYS, SystemRow};
@@ -9,6 +8,7 @@ use crate::container::settings::{self, Reboot, Verb};
 use crate::ui::args::{get, get_text};
 use crate::ui::command::ArgMatches;
 use crate::ui::{Context, Failure, out};
+use crate::util::quote::quoted;
 use std::process::ExitCode;
 
 /// The registry's entry.
@@ -106,7 +106,9 @@ fn host(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
             out::line("       lxc-config item: print configuration item")?;
             if matches.get_flag("help") {
                 out::line("       lxc-config get -n NAME [--live] [KEY]: print a container's")?;
-                out::line("       lxc-config set|add|unset -n NAME [--live] KEY [VALUE]...: change it")?;
+                out::line(
+                    "       lxc-config set|add|unset -n NAME [--live] KEY [VALUE]...: change it",
+                )?;
             }
             return Ok(ExitCode::SUCCESS);
         }

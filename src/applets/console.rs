@@ -8,11 +8,8 @@ use crate::ui::{Context, Failure, report};
 use std::process::ExitCode;
 
 /// The registry's entry.
-pub const APPLET: Applet = Applet {
-    name: "lxc-console",
-    about: "connects to a terminal of a running container",
-    run,
-};
+pub const APPLET: Applet =
+    Applet { name: "lxc-console", about: "connects to a terminal of a running container", run };
 
 fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let number = match get_text(ctx, matches, "tty")? {

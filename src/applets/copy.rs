@@ -1,13 +1,12 @@
 //! lxc-copy: copies, renames, and starts throw-away copies.
 
 use super::Applet;
+use crate::container::Container;
 use crate::container::copy::ephemeral::{Ephemeral, Mount, suffix};
 use crate::container::copy::{self, CopyError, Keep, Request, rename};
 use crate::container::destroy::{self, Options as DestroyOptions};
-use crate::container::{guest, power};
-use crate::util::time::Patience;
 use crate::container::start::Start;
-use crate::container::Container;
+use crate::container::{guest, power};
 use crate::runtime::attach::{Attachment, EnvRules, Options as AttachOptions};
 use crate::runtime::daemon::Mode;
 use crate::storage::clone::Wish;
@@ -18,6 +17,7 @@ use crate::ui::args::{self, get, get_text};
 use crate::ui::command::ArgMatches;
 use crate::ui::progress::{Progress, Removals};
 use crate::ui::{Context, Failure, out};
+use crate::util::time::Patience;
 use std::process::ExitCode;
 
 /// The registry's entry.
@@ -42,7 +42,10 @@ fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let newname = get_text(ctx, matches, "newname")?;
     let conflict = [
         (ephemeral && rename, "-e and -R exclude each other"),
-        (tmpfs && keep_data, "a container on a tmpfs cannot keep its data: -t and -D exclude each other"),
+        (
+            tmpfs && keep_data,
+            "a container on a tmpfs cannot keep its data: -t and -D exclude each other",
+        ),
         (newname.is_none() && !ephemeral, "You must provide a NEWNAME for the clone"),
     ];
     if let Some((_, text)) = conflict.into_iter().find(|(there, _)| *there) {
@@ -163,12 +166,7 @@ fn wish(ctx: &Context, matches: &ArgMatches) -> Result<Wish, Failure> {
 }
 
 /// Starts a throw-away copy, runs the command in it if there is one, and has it halt then.
-fn start(
-    ctx: &Context,
-    target: &Container,
-    mode: Mode,
-    words: &[String],
-) -> Result<(), Failure> {
+fn start(ctx: &Context, target: &Container, mode: Mode, words: &[String]) -> Result<(), Failure> {
     let start = Start {
         container: target.clone(),
         rcfile: None,

@@ -99,7 +99,8 @@ fn storage(ctx: &Context, matches: &ArgMatches) -> Result<Store, Failure> {
         if get(matches, name).is_some() && !needs.split(", ").any(|need| stores.contains(&need)) {
             let block = matches!(name, "fstype" | "fssize") && stores.contains(&"best");
             if !block {
-                let text = format!("--{name} is only valid with -B {}", needs.replace(", ", " or "));
+                let text =
+                    format!("--{name} is only valid with -B {}", needs.replace(", ", " or "));
                 return Err(Failure::usage(ctx.prog, text));
             }
         }
@@ -128,7 +129,10 @@ fn format(ctx: &Context, matches: &ArgMatches) -> Result<Format, Failure> {
     let mut format = Format::default();
     if let Some(kind) = get_text(ctx, matches, "fstype")? {
         if !Format::is_type(kind) {
-            return Err(Failure::usage(ctx.prog, format!("--fstype: \"{kind}\" is no file system")));
+            return Err(Failure::usage(
+                ctx.prog,
+                format!("--fstype: \"{kind}\" is no file system"),
+            ));
         }
         format.fs = kind.to_owned();
     }

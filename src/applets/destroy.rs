@@ -8,11 +8,8 @@ use crate::ui::{Context, Failure};
 use std::process::ExitCode;
 
 /// The registry's entry.
-pub const APPLET: Applet = Applet {
-    name: "lxc-destroy",
-    about: "removes a container and its root file system",
-    run,
-};
+pub const APPLET: Applet =
+    Applet { name: "lxc-destroy", about: "removes a container and its root file system", run };
 
 fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let container = super::container(ctx)?;

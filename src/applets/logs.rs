@@ -11,11 +11,8 @@ use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 /// The registry's entry.
-pub const APPLET: Applet = Applet {
-    name: "lxc-logs",
-    about: "prints what a container's console and log have",
-    run,
-};
+pub const APPLET: Applet =
+    Applet { name: "lxc-logs", about: "prints what a container's console and log have", run };
 
 fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let container = super::container(ctx)?;

@@ -3,8 +3,7 @@
 use super::Applet;
 use crate::container::info::State;
 use crate::container::survey::{self, Found, Scope, Wanted};
-use crate::ui::args::{
-    Format, get, get_format, get_text, quoted};
+use crate::ui::args::{Format, get, get_format, get_text, quoted};
 use crate::ui::command::ArgMatches;
 use crate::ui::json::Value;
 use crate::ui::table::{Align, Column, Table, width};

@@ -10,11 +10,8 @@ use std::os::fd::AsFd;
 use std::process::ExitCode;
 
 /// The registry's entry.
-pub const APPLET: Applet = Applet {
-    name: "lxc-monitor",
-    about: "tells of every change of state of the containers",
-    run,
-};
+pub const APPLET: Applet =
+    Applet { name: "lxc-monitor", about: "tells of every change of state of the containers", run };
 
 fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let only = pattern(ctx, matches)?;

@@ -1,6 +1,5 @@
 //! lxc-push: files of the host into a container.
 
-use crate::util::quote::quoted;
 use super::Applet;
 use crate::container::Container;
 use crate::container::live::LiveError;
@@ -10,6 +9,7 @@ use crate::ui::args::get_text;
 use crate::ui::command::ArgMatches;
 use crate::ui::progress::Progress;
 use crate::ui::{Context, Failure};
+use crate::util::quote::quoted;
 use std::process::ExitCode;
 
 /// The registry's entry.
@@ -60,10 +60,16 @@ pub(super) fn end(ctx: &Context, done: Result<Copied, LiveError>) -> Result<Exit
         super::interrupted_or(error, signal)
     })?;
     for path in &done.mounts {
-        ctx.warn(&format!("{} is another file system: only its mount point was copied", quoted(path)));
+        ctx.warn(&format!(
+            "{} is another file system: only its mount point was copied",
+            quoted(path)
+        ));
     }
     for path in &done.skipped {
-        ctx.warn(&format!("{} was left out: a device, a pipe or a socket; -a copies it", quoted(path)));
+        ctx.warn(&format!(
+            "{} was left out: a device, a pipe or a socket; -a copies it",
+            quoted(path)
+        ));
     }
     match done.skipped.is_empty() {
         true => Ok(ExitCode::SUCCESS),

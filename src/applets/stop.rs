@@ -2,12 +2,12 @@
 
 use super::Applet;
 use crate::container::Container;
-use crate::container::info::{self, State};
 use crate::container::guest::Request;
+use crate::container::info::{self, State};
 use crate::container::power::{self, Asked, PowerError};
-use crate::util::time::Patience;
 use crate::ui::command::ArgMatches;
 use crate::ui::{Context, Failure, report};
+use crate::util::time::Patience;
 use std::process::ExitCode;
 use std::time::Duration;
 

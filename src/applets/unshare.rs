@@ -70,12 +70,8 @@ fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     };
     let namespaces = set.flags();
     let argv = &ctx.rest;
-    let child = unshare::start(&unshare::Command {
-        namespaces,
-        argv,
-        outside: &outside,
-        inside: &inside,
-    })?;
+    let child =
+        unshare::start(&unshare::Command { namespaces, argv, outside: &outside, inside: &inside })?;
     if matches.get_flag("daemon") {
         child.disarm();
         return Ok(ExitCode::SUCCESS);

@@ -13,11 +13,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// The registry's entry.
-pub const APPLET: Applet = Applet {
-    name: "lxc-usernsexec",
-    about: "runs a command as root of a new user namespace",
-    run,
-};
+pub const APPLET: Applet =
+    Applet { name: "lxc-usernsexec", about: "runs a command as root of a new user namespace", run };
 
 /// As LXC's it takes none of the common options.
 fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
@@ -47,7 +44,9 @@ fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
             push(&mut config, IdMapEntry { kind, ns: ns.unwrap_or(0), host, range: 1 }, "-s");
         }
     }
-    let Some(map) = IdMap::from_config(&config)? else { return Err(Failure::new("nothing is mapped")) };
+    let Some(map) = IdMap::from_config(&config)? else {
+        return Err(Failure::new("nothing is mapped"));
+    };
     for (kind, id, what) in [(IdKind::Uid, uid, "user"), (IdKind::Gid, gid, "group")] {
         if map.to_host(kind, NsId(id)).is_none() {
             return Err(Failure::new(format!("{what} {id} is not mapped in there")));
@@ -110,8 +109,9 @@ fn add_default(config: &mut Config) -> Result<(), Failure> {
             Some(IdMapEntry { kind, ns: 0, host, range })
         });
         let Some(entry) = line else {
-            return Err(Failure::new(format!("{file} gives {name} no ids"))
-                .hint(format!("usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {name}, or -m")));
+            return Err(Failure::new(format!("{file} gives {name} no ids")).hint(format!(
+                "usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {name}, or -m"
+            )));
         };
         push(config, entry, file);
     }

@@ -3,10 +3,10 @@
 use super::Applet;
 use crate::container::info::State;
 use crate::container::power;
-use crate::util::time::Patience;
 use crate::ui::args::get_text;
 use crate::ui::command::ArgMatches;
 use crate::ui::{Context, Failure};
+use crate::util::time::Patience;
 use std::process::ExitCode;
 
 /// The registry's entry.

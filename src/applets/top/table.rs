@@ -80,7 +80,15 @@ impl Screen {
         for (_, usage) in usages() {
             add(&mut total, usage);
         }
-        let all = [true, true, true, true, true, total.memory.with_swap.is_some(), total.memory.kernel.is_some()];
+        let all = [
+            true,
+            true,
+            true,
+            true,
+            true,
+            total.memory.with_swap.is_some(),
+            total.memory.kernel.is_some(),
+        ];
         let mut columns: Vec<(usize, (&str, &str, usize))> =
             COLUMNS.into_iter().enumerate().filter(|(n, _)| all[*n]).collect();
         let cols = usize::from(term.cols);
@@ -90,7 +98,10 @@ impl Screen {
         let mut parts = true;
         if wide(&columns) > cols {
             parts = false;
-            columns.iter_mut().filter(|(n, _)| *n == 3).for_each(|(_, c)| *c = ("BlkIO", "Total", 11));
+            columns
+                .iter_mut()
+                .filter(|(n, _)| *n == 3)
+                .for_each(|(_, c)| *c = ("BlkIO", "Total", 11));
         }
         if wide(&columns) > cols {
             columns.retain(|(n, _)| !matches!(n, 1 | 2));
@@ -310,6 +321,9 @@ mod tests {
         let columns = |line: &str| line.split(',').count();
         assert_eq!(columns(&csv(5, &users[2])), columns(CSV_HEADER));
         let text = json(5, &users).pretty();
-        assert!(text.contains("\"error\": \"no answer\"") && text.contains("\"blkio_operations\": null"));
+        assert!(
+            text.contains("\"error\": \"no answer\"")
+                && text.contains("\"blkio_operations\": null")
+        );
     }
 }
