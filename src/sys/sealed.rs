@@ -180,8 +180,14 @@ fn copy(own: BorrowedFd<'_>, name: &str) -> Result<OwnedFd> {
             Err(e) => return Err(SysError::rustix("read", "\"/proc/self/exe\"", e)),
         }
     }
-    rustix::fs::fcntl_add_seals(&memfd, SEALS).at("fcntl", || "F_ADD_SEALS")?;
-    Ok(memfd)
+    // A page that the kernel has in hand at the moment makes it EBUSY, after 150 ms of its own.
+    let mut tries = 20;
+    loop {
+        match rustix::fs::fcntl_add_seals(&memfd, SEALS) {
+            Err(rustix::io::Errno::BUSY) if tries > 0 => tries -= 1,
+            done => return done.at("fcntl", || "F_ADD_SEALS").map(|()| memfd),
+        }
+    }
 }
 
 /// True if the file is the root of a mount of its own that is read-only: what
