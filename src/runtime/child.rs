@@ -69,9 +69,12 @@ fn steps(plan: &StartPlan, from: &Inherited<'_>) -> Result<Infallible, Failure> 
         end.wait_go(Step::Begin)?;
         if plan.network_after_ids() {
             sysns::unshare(flag(NsKind::Net)).during(Step::LateNamespaces)?;
-            end.reached(Step::LateNamespaces).during(Step::LateNamespaces)?;
         }
         become_namespace_root(plan)?;
+        if plan.network_after_ids() {
+            // Not before: while ids change, an ordinary user's monitor may not look at this process.
+            end.reached(Step::LateNamespaces).during(Step::LateNamespaces)?;
+        }
     }
     late_namespaces(plan, from)?;
     if plan.network_first() {
