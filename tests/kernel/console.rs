@@ -128,6 +128,8 @@ fn lxc_console_lends_each_terminal_once_and_takes_it_back() {
 #[track_caller]
 fn interrupts(session: &mut Session) {
     session.say(b"echo $((20+2)); sleep 1000\r", "\n22");
+    // A shell that is just starting it hears the key itself, and stays.
+    std::thread::sleep(std::time::Duration::from_millis(500));
     session.say(b"\x03", "^C");
     session.say(b"echo $((30+3))\r", "\n33");
 }
