@@ -6,11 +6,10 @@
 //! in `client/exchange.rs`.
 
 mod exchange;
-mod holder;
 mod stop;
 
-pub use self::holder::Holder;
 pub use super::error::ClientError;
+pub use super::holder::Holder;
 
 use super::address;
 use super::proto::{

@@ -1,6 +1,6 @@
 //! What can go wrong between a tool and a monitor.
 
-use super::client::Holder;
+use super::holder::Holder;
 use super::proto::FrameError;
 use crate::sys::error::errno_text;
 use crate::sys::{SysError, errno};

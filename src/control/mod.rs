@@ -8,6 +8,7 @@
 pub mod address;
 pub mod client;
 pub mod error;
+mod holder;
 pub mod monitord;
 pub mod proto;
 pub mod server;

@@ -12,15 +12,13 @@ use std::mem::{offset_of, size_of};
 use thiserror::Error;
 
 pub use super::structs::{
-    CGROUP_CTX_BYTES, CGROUP_FD_BYTES, CgroupInfo, ConsoleLog, DeviceRule, Layout,
+    CGROUP_CTX_BYTES, CGROUP_CTX_FDS, CGROUP_FD_BYTES, CgroupInfo, ConsoleLog, DeviceRule, Layout,
 };
 
 /// Most bytes behind a frame, but for a CONSOLE_LOG reply.
 pub const DATA_MAX: usize = 8192;
 /// Bytes of a frame's structure: 16 on 64-bit machines, 12 on 32-bit ones.
 pub const HEADER_BYTES: usize = 8 + size_of::<usize>();
-/// Most descriptors with a GET_CGROUP_CTX reply (LXC's CGROUP_CTX_MAX_FD).
-pub const CGROUP_CTX_FDS: usize = 20;
 
 macro_rules! opcodes {
     ($($(#[$doc:meta])* $variant:ident = $number:literal $name:literal: $arg:ident -> $reply:ident;)*) => {

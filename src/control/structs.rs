@@ -1,7 +1,9 @@
 //! The structures behind some frames, as C lays them out on this machine.
 
-use super::proto::CGROUP_CTX_FDS;
 use std::mem::{offset_of, size_of};
+
+/// Most descriptors with a GET_CGROUP_CTX reply (LXC's CGROUP_CTX_MAX_FD).
+pub const CGROUP_CTX_FDS: usize = 20;
 
 /// What CONSOLE_LOG is to do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

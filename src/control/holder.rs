@@ -1,7 +1,7 @@
 //! The process behind a command socket. It is looked at only when no answer comes, to tell a
 //! monitor that was stopped (SIGSTOP, a debugger) from one that has too much to do.
 
-use super::super::address;
+use super::address;
 use crate::sys::{fd, procfs};
 
 /// A process that listens on a command socket.
