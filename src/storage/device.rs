@@ -145,10 +145,6 @@ impl Foreign {
     pub fn new(path: PathBuf) -> Self {
         Self { path }
     }
-
-    fn refuse(&self) -> Result<(), StorageError> {
-        Err(Box::new(Fault::Foreign { kind: self.kind(), path: self.path.clone() }))
-    }
 }
 
 impl Backend for Foreign {
@@ -158,13 +154,5 @@ impl Backend for Foreign {
 
     fn path(&self) -> &Path {
         &self.path
-    }
-
-    fn create(&self, _: (u32, u32)) -> Result<(), StorageError> {
-        self.refuse()
-    }
-
-    fn destroy(&self) -> Result<(), StorageError> {
-        self.refuse()
     }
 }

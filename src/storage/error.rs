@@ -38,8 +38,6 @@ pub enum Fault {
     Foreign {
         /// The type.
         kind: Kind,
-        /// The device.
-        path: PathBuf,
     },
     /// A type that has none for a new container.
     #[error("a root file system of type {} is made by its own tools alone", kind.name())]

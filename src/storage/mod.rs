@@ -116,16 +116,21 @@ pub trait Backend {
     }
 
     /// Makes the empty root file system, owned by `owner` (uid and gid on the host). What exists
-    /// is left alone.
-    fn create(&self, owner: (u32, u32)) -> Result<(), StorageError>;
+    /// is left alone. Unless a backend can, only the tools of its type do this.
+    fn create(&self, _owner: (u32, u32)) -> Result<(), StorageError> {
+        Err(Box::new(Fault::Foreign { kind: self.kind() }))
+    }
 
     /// Makes it share everything with `source`, a volume of the same type.
     fn share(&self, _source: &Path) -> Result<(), StorageError> {
         Err(Box::new(Fault::NoSnapshot { kind: self.kind(), what: "snapshotted" }))
     }
 
-    /// Removes it with all its content. Something that is gone already is no error.
-    fn destroy(&self) -> Result<(), StorageError>;
+    /// Removes it with all its content. Something that is gone already is no error. Unless a backend
+    /// can, only the tools of its type do this.
+    fn destroy(&self) -> Result<(), StorageError> {
+        Err(Box::new(Fault::Foreign { kind: self.kind() }))
+    }
 
     /// Unmounts it from where the host sees it.
     fn detach(&self) -> Result<(), StorageError> {

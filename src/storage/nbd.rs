@@ -42,10 +42,6 @@ impl Nbd {
     fn none_free(&self) -> StorageError {
         Box::new(Fault::NoDevice { kind: Kind::Nbd, path: self.path.clone() })
     }
-
-    fn refuse(&self) -> Result<(), StorageError> {
-        Err(Box::new(Fault::Foreign { kind: Kind::Nbd, path: self.path.clone() }))
-    }
 }
 
 impl Backend for Nbd {
@@ -92,14 +88,6 @@ impl Backend for Nbd {
             return Ok(Some(new));
         }
         Err(self.none_free())
-    }
-
-    fn create(&self, _: (u32, u32)) -> Result<(), StorageError> {
-        self.refuse()
-    }
-
-    fn destroy(&self) -> Result<(), StorageError> {
-        self.refuse()
     }
 }
 
