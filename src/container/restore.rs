@@ -203,9 +203,12 @@ fn with_rights(
     container: &Container,
     work: &mut dyn FnMut() -> Result<(), SysError>,
 ) -> Result<(), CopyError> {
-    let at = |name: &str| document::load(&container.dir().join(name), &LoadOptions::default());
+    let at = |part: &&str| {
+        let file = container.dir().join(part).join(CONFIG);
+        document::load(&file, &LoadOptions::default()).ok()
+    };
     // Wherever the configuration is just now.
-    let config = ["config", "replaced/config", "restored/config"].iter().find_map(|n| at(n).ok());
+    let config = ["", REPLACED, STAGE].iter().find_map(at);
     let map = config.and_then(|loaded| IdMap::from_config(&loaded.config).ok().flatten());
     with_rights_over(map.as_ref(), work).map_err(|e| CopyError::Make(container.dir(), e))
 }
