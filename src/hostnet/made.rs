@@ -7,6 +7,7 @@ use crate::hostnet::error::{HostNetError, kernel, system};
 use crate::hostnet::firewall;
 use crate::net::rtnl::{Change, Rtnl, Target};
 use crate::sys::{dirs, errno, fd};
+use crate::util::quote::quoted;
 use std::fmt;
 use std::net::IpAddr;
 use std::path::Path;
@@ -85,7 +86,7 @@ impl Made {
     /// the network, and what that leaves is known.
     pub(super) fn load(bridge: &str) -> Result<Self, HostNetError> {
         let items = match fd::read_to_string(RECORD) {
-            Ok(text) => text.lines().filter_map(Item::parse).collect(),
+            Ok(text) => text.lines().filter_map(Self::known).collect(),
             Err(e) if !e.is(errno::ENOENT) => return Err(system("reading the record")(e)),
             Err(_) if Path::new(UP).exists() => {
                 vec![Item::Bridge(bridge.to_owned()), Item::Tables, Item::Dnsmasq]
@@ -93,6 +94,15 @@ impl Made {
             Err(_) => Vec::new(),
         };
         Ok(Self(items))
+    }
+
+    /// What another version noted, or somebody else, is not ours to take back.
+    fn known(line: &str) -> Option<Item> {
+        let item = Item::parse(line);
+        if item.is_none() {
+            log::error!("{RECORD}: what this line is about is left alone: {}", quoted(line));
+        }
+        item
     }
 
     /// The items.
