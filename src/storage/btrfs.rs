@@ -47,6 +47,7 @@ impl Backend for Btrfs {
             let (above, name) = dir::parent_of(&self.path)?;
             dirs::make_all(above, 0o755)?;
             btrfs::create(copy::open(above)?.as_fd(), name)?;
+            dirs::set_mode(&self.path, 0o755)?;
             syspath::set_owner(copy::open(&self.path)?.as_fd(), owner.0, owner.1)
         };
         make().map_err(|source| Box::new(Fault::Create { path: self.path.clone(), source }))

@@ -42,10 +42,15 @@ impl Backend for Dir {
     }
 }
 
-/// Makes a directory, 0755, its parents too, and gives it to `owner`.
+/// Makes a directory, its parents too, and gives it to `owner`. A new one is 0755 whatever the umask:
+/// who is not root inside has to pass it.
 pub(super) fn make_owned(path: &Path, owner: (u32, u32)) -> Result<(), StorageError> {
     let made = || {
-        dirs::make_all(path, 0o755)?;
+        dirs::make_all(parent_of(path)?.0, 0o755)?;
+        match dirs::make(path, 0o755) {
+            Err(e) if !e.is(errno::EEXIST) => return Err(e),
+            _ => {}
+        }
         let flags = fd::OpenFlags::DIRECTORY | fd::OpenFlags::RDONLY | fd::OpenFlags::NOFOLLOW;
         let dir = fd::open(path, flags, 0)?;
         syspath::set_owner(dir.as_fd(), owner.0, owner.1)

@@ -129,10 +129,8 @@ pub fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
 
 /// Makes one directory with exactly this mode, whatever the umask. EEXIST when it is there.
 pub fn make(path: &Path, mode: u32) -> Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    let operand = || quoted(path);
-    fs::DirBuilder::new().mode(mode).create(path).at("mkdir", operand)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(mode)).at("chmod", operand)
+    fs::DirBuilder::new().mode(mode).create(path).at("mkdir", || quoted(path))?;
+    set_mode(path, mode)
 }
 
 /// True if `path` is a regular file that this process may execute.

@@ -402,7 +402,9 @@ fn subvolumes_are_made_copied_and_destroyed() {
         crate::machine::run(command)
     };
     let name = machine.name("sub");
-    tool("create", &["-n", &name, "-t", "busybox", "-B", "best"]).ok();
+    let create = format!("lxc-create -P {path} -n {name} -t busybox -B best");
+    machine.sh(&format!("umask 077; {} {create}", crate::machine::BINARY)).ok();
+    assert_eq!(machine.sh(&format!("stat -c %a {path}/{name}/rootfs")).ok(), "755\n");
     let config = disk.join(&name).join("config");
     let show = |file: &Path| machine.sh(&format!("cat {}", file.display())).ok();
     assert!(show(&config).contains(&format!("lxc.rootfs.path = btrfs:{path}/{name}/rootfs")));
