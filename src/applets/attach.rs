@@ -1,11 +1,10 @@
 //! lxc-attach: runs a command in a running container.
 
 use super::Applet;
-use crate::config::document::Loaded;
-use crate::config::{Arch, ConfigError, value};
+use crate::config::{Arch, value};
 use crate::runtime::attach::{self, AttachError, Attachment, Elevated, EnvRules, Options};
 use crate::sys::prctl::Personality;
-use crate::sys::{errno, process};
+use crate::sys::process;
 use crate::ui::args::{self, get, get_text};
 use crate::ui::command::ArgMatches;
 use crate::ui::{Context, Failure};
@@ -22,11 +21,7 @@ fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let options = options(ctx, matches)?;
     let container = super::container(ctx)?;
     let asked = Attachment::ask(&ctx.lxcpath, ctx.name());
-    let loaded = match container.load() {
-        // A container made by lxc-execute may have no file.
-        Err(ConfigError::Read { cause, .. }) if cause.is(errno::ENOENT) => Ok(Loaded::default()),
-        loaded => loaded,
-    };
+    let loaded = container.load_of_running();
     // That it does not run comes before all that is wrong with its configuration.
     let attachment = Attachment::open(asked).map_err(failure)?;
     let loaded = loaded?;

@@ -11,6 +11,7 @@ mod multicall;
 use crate::applets::{self, Applet};
 use crate::config::document;
 use crate::config::keys::Options;
+use crate::sys::signal;
 use crate::ui::args::{self, Context, Invocation};
 use crate::ui::command::Command;
 use crate::ui::{Failure, help, out, report};
@@ -23,6 +24,7 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Runs what the process was called as or asked for.
 pub fn main() -> ExitCode {
+    signal::hear_of_children();
     multicall::main(&std::env::args_os().collect::<Vec<_>>())
 }
 

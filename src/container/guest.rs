@@ -5,14 +5,18 @@
 
 use super::Container;
 use crate::runtime::attach::{AttachError, Attachment, EnvRules, Options};
-use crate::sys::event::{self, Ready};
 use crate::sys::fd::{self, OpenFlags};
 use crate::sys::process::{self, Fork, KillOnDrop, Pid, Wait};
-use crate::sys::{SysError, dirs, procfs};
+use crate::sys::{SysError, dirs, event, procfs, signal};
+use crate::util::sentence::sentence;
 use crate::util::signames::Signal;
 use crate::util::time::Patience;
 use std::os::fd::AsFd;
 use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// What an attaching process may take longer than its command before it is killed, too.
+const GRACE: Duration = Duration::from_millis(500);
 
 /// What a running container is asked to do by a signal to its init.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,25 +165,20 @@ impl Inside {
         })
     }
 
-    /// Runs it; `None` if it has not ended in time, and is killed then.
+    /// Runs it; what has not ended in time is killed, with the processes of its group.
     ///
     /// # Errors
     /// No process can be made. What keeps the command from running gives status 126 or 127.
-    pub fn run(self, patience: Patience) -> Result<Option<Wait>, SysError> {
-        let deadline = patience.deadline();
-        match process::fork()? {
+    pub fn run(mut self, patience: Patience) -> Result<Wait, SysError> {
+        self.options.deadline = patience.deadline();
+        let end = self.options.deadline.and_then(|end| end.checked_add(GRACE));
+        let mask = signal::block(&[Signal::CHLD.0])?;
+        let how = match process::fork()? {
             Fork::Child => process::exit_now(self.command()),
-            Fork::Parent(pid) => {
-                // FALLBACK(<5.3): without a pidfd nothing limits the time.
-                let mut child = KillOnDrop::new(pid, process::pidfd_open(pid).ok());
-                if let Some(pidfd) = child.pidfd() {
-                    if event::poll(pidfd, Ready::READ, deadline)? == Ready::NONE {
-                        return Ok(None);
-                    }
-                }
-                child.wait().map(Some)
-            }
-        }
+            Fork::Parent(pid) => wait(&mut KillOnDrop::new(pid, None), end),
+        };
+        signal::restore(&mask)?;
+        how
     }
 
     /// # In the child
@@ -188,13 +187,28 @@ impl Inside {
         if quiet_streams().is_err() {
             return 126;
         }
-        let config = self.container.load().map(|loaded| loaded.config).unwrap_or_default();
-        match self.attachment.run(&config, &self.options) {
-            Ok(how) => how.exit_code().into(),
-            Err(e) => {
-                log::info!("{}", crate::util::sentence::sentence(&e));
-                e.exit_status().into()
+        let (said, status) = match self.container.load_of_running() {
+            Ok(loaded) => match self.attachment.run(&loaded.config, &self.options) {
+                Ok(how) => return how.exit_code().into(),
+                Err(e) => (sentence(&e), e.exit_status().into()),
+            },
+            Err(e) => (sentence(&e), 126),
+        };
+        log::info!("{said}");
+        status
+    }
+}
+
+/// Waits for a child; kills it at the deadline.
+fn wait(child: &mut KillOnDrop, deadline: Option<Instant>) -> Result<Wait, SysError> {
+    loop {
+        match process::peek(child.pid())? {
+            Wait::Running if signal::wait(&[Signal::CHLD.0], deadline)?.is_none() => {
+                process::kill(child.pid(), Signal::KILL.0)?;
+                return child.wait();
             }
+            Wait::Running => {}
+            _ => return child.wait(),
         }
     }
 }

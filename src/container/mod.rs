@@ -33,7 +33,7 @@ use crate::config::ConfigError;
 use crate::config::document::{self, Loaded};
 use crate::config::keys::Options;
 use crate::config::path::{self, System, Who};
-use crate::sys::cred;
+use crate::sys::{cred, errno};
 use crate::util::name::{self, NameError};
 use std::path::{Path, PathBuf};
 
@@ -114,6 +114,19 @@ impl Container {
     pub fn load(&self) -> Result<Loaded, ConfigError> {
         let own = || self.config_file();
         document::load(&self.rcfile.clone().unwrap_or_else(own), &Options::default())
+    }
+
+    /// The same for one that runs: lxc-execute makes containers without a file.
+    ///
+    /// # Errors
+    /// There is a file, and it cannot be read or understood.
+    pub fn load_of_running(&self) -> Result<Loaded, ConfigError> {
+        match self.load() {
+            Err(ConfigError::Read { cause, .. }) if cause.is(errno::ENOENT) => {
+                Ok(Loaded::default())
+            }
+            loaded => loaded,
+        }
     }
 
     /// True if it has a config file that we may read (LXC's "defined").

@@ -261,7 +261,7 @@ pub fn ask(container: &Container, request: Request) -> Result<Asked, PowerError>
     if let (Some(inside), Means::Command(_, signal)) = (inside, means) {
         let ran = inside.run(COMMAND_PATIENCE).map_err(|cause| wait_error(container, cause))?;
         let ended = || pidfd.as_ref().is_some_and(|p| event::pidfd_ended(p.as_fd()) == Ok(true));
-        if ran != Some(Wait::Exited(0)) && !ended() {
+        if ran != Wait::Exited(0) && !ended() {
             log::warn!("{means} in container {}: no success; sending {signal}", quoted(&name()));
             means = Means::Signal(signal);
         }

@@ -2,6 +2,7 @@
 #![allow(unsafe_code, reason = "sigprocmask and sigaction")]
 
 use super::error::{Result, SysError};
+use std::time::Instant;
 
 /// A saved signal mask.
 #[derive(Clone, Copy)]
@@ -9,6 +10,8 @@ pub struct Mask(libc::sigset_t);
 
 /// Highest signal number.
 const MAX_SIGNAL: i32 = 64;
+/// A set of them in the kernel's eyes.
+const SET_BYTES: usize = MAX_SIGNAL as usize / 8;
 
 fn full_set() -> libc::sigset_t {
     let mut set = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
@@ -61,23 +64,36 @@ pub fn block(signals: &[i32]) -> Result<Mask> {
     change(libc::SIG_BLOCK, &set)
 }
 
-/// Waits for one of these signals, which must be blocked, and takes it.
-pub fn wait(signals: &[i32]) -> Result<i32> {
+/// Waits for one of these signals, which must be blocked, and takes it; `None` at the deadline.
+pub fn wait(signals: &[i32], deadline: Option<Instant>) -> Result<Option<i32>> {
     let mut set = empty_set();
     for &signal in signals {
         // SAFETY: the set is initialised and outlives the call.
         unsafe { libc::sigaddset(&mut set, signal) };
     }
     loop {
-        // SAFETY: the set outlives the call, and nothing is to be filled in.
-        match unsafe { libc::sigwaitinfo(&set, std::ptr::null_mut()) } {
+        let left = deadline.map(|end| {
+            let left = end.saturating_duration_since(Instant::now());
+            // SAFETY: zeros are a valid timespec, which has unnamed members on some machines.
+            let mut time: libc::timespec = unsafe { std::mem::zeroed() };
+            // Fields of the machine's own width: 68 years at most.
+            time.tv_sec = left.as_secs().min(i32::MAX as u64) as _;
+            time.tv_nsec = left.subsec_nanos() as _;
+            time
+        });
+        let left = left.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+        // SAFETY: the set and the time outlive the call, and nothing is to be filled in.
+        match unsafe { libc::sigtimedwait(&set, std::ptr::null_mut(), left) } {
             -1 => {
-                let error = SysError::last("sigwaitinfo", "");
+                let error = SysError::last("sigtimedwait", "");
+                if error.is(libc::EAGAIN) {
+                    return Ok(None);
+                }
                 if !error.is(libc::EINTR) {
                     return Err(error);
                 }
             }
-            signal => return Ok(signal),
+            signal => return Ok(Some(signal)),
         }
     }
 }
@@ -102,16 +118,29 @@ pub fn set_ignored(signal: i32, ignored: bool) -> Result<()> {
     Ok(())
 }
 
+/// Who starts this program may have SIGCHLD ignored, which execve(2) hands on: the kernel would reap
+/// our children before anybody waits for them (ECHILD), and never tell of their end.
+pub fn hear_of_children() {
+    // It cannot fail for a signal that there is.
+    let _ = set_ignored(libc::SIGCHLD, false);
+}
+
 /// Resets every disposition to the default and empties the mask: what a new program expects.
 /// Rust starts with SIGPIPE ignored, and exec passes that on.
 ///
 /// # In the child
 /// Right before exec.
 pub fn reset_for_exec() -> Result<()> {
+    // Longer than the kernel's structure is anywhere; all zero, it is the default.
+    let default = [0usize; 8];
     for signal in 1..=MAX_SIGNAL {
-        // SAFETY: as in `set_ignored`. KILL, STOP and the C library's own two refuse; they have
-        // nothing to reset.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+        // Not signal(3): the C library keeps two or three for itself, which are others in the next
+        // program's. SAFETY: as in `set_ignored`, from memory that outlives the call. KILL and STOP
+        // are refused, and have nothing to reset.
+        unsafe {
+            let (new, old) = (default.as_ptr(), std::ptr::null_mut::<usize>());
+            libc::syscall(libc::SYS_rt_sigaction, signal, new, old, SET_BYTES);
+        }
     }
     unblock_all()
 }

@@ -13,7 +13,7 @@ pub mod policy;
 use crate::config::path::SYSCONFDIR;
 use crate::net::plug;
 use crate::net::user::NO_BRIDGE;
-use crate::sys::{SysError, cred, fd, random};
+use crate::sys::{SysError, cred, fd, random, signal};
 use caller::Caller;
 use nics::{Entry, Nics};
 use std::ffi::OsString;
@@ -81,6 +81,7 @@ pub struct Request {
 
 /// Runs the program.
 pub fn main() -> ExitCode {
+    signal::hear_of_children();
     let words: Vec<OsString> = std::env::args_os().skip(1).collect();
     match run(&words) {
         Ok(line) => match fd::write_all(fd::borrow(1), line.as_bytes()) {

@@ -60,6 +60,8 @@ impl Signal {
     pub const USR1: Self = Self(10);
     /// SIGTERM.
     pub const TERM: Self = Self(15);
+    /// SIGCHLD.
+    pub const CHLD: Self = Self(17);
     /// SIGCONT.
     pub const CONT: Self = Self(18);
     /// SIGPWR.

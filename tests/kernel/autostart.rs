@@ -197,6 +197,23 @@ fn who_is_not_ready_in_time_is_a_failure_and_the_others_go_on() {
     assert_eq!(m.state(&db), "RUNNING");
 }
 
+/// The command has its time and no more, with what it started; also where nothing tells the end of
+/// a process but its parent's wait (before Linux 5.3).
+#[test]
+fn a_command_that_never_ends_does_not_stay_in_the_container() {
+    for m in [Machine::new(), Machine::without(&["pidfd"])] {
+        let db = logged(&m, "db", "lxc.start.ready = /bin/sh -c \"sleep 777; true\"\n");
+        let err = autostart(&m, &["-t", "1"]).fails(1);
+        assert!(err.contains("not ready after 1 seconds: no success of '/bin/sh"), "{err}");
+        assert_eq!(m.state(&db), "RUNNING");
+        eventually(5, "the end of the command", || {
+            let all = m.inside(&db, "cat /proc/[0-9]*/cmdline").stdout;
+            (!all.contains("777")).then_some(())
+        });
+        m.lxc("stop", &["-k", "-n", &db]).ok();
+    }
+}
+
 #[test]
 fn an_address_makes_it_ready() {
     let m = Machine::new();

@@ -1,6 +1,6 @@
 //! Create, start, look, enter, freeze, stop, destroy.
 
-use crate::machine::{BINARY, Machine};
+use crate::machine::{BINARY, Machine, run};
 
 #[test]
 fn a_busybox_container_lives_and_dies() {
@@ -19,6 +19,54 @@ fn a_busybox_container_lives_and_dies() {
     m.lxc("stop", &["-n", &c]).ok();
     assert_eq!(m.state(&c), "STOPPED");
     assert_eq!(m.settle(), Vec::<String>::new());
+}
+
+/// With the umask of a careful root nobody but root could look up a name in the container.
+#[test]
+fn everybody_inside_passes_the_root_whatever_the_umask() {
+    let m = Machine::new();
+    let (c, path) = (m.name("masked"), m.lxcpath());
+    let create = format!("umask 077; {BINARY} lxc-create -P {} -n {c}", path.display());
+    m.sh(&format!("{create} -t busybox -f /dev/null")).ok();
+    let config = m.config(&c).display().to_string();
+    m.sh(&format!("sed -i /lxc.net/d {config}; echo lxc.net.0.type = empty >>{config}")).ok();
+    m.start(&c);
+    let user = ["-u", "1000", "-g", "1000", "--", "cat", "/etc/inittab"];
+    let said = m.lxc("attach", &[&["-n", &c], &user[..]].concat()).ok();
+    assert!(said.contains("sysinit"), "{said}");
+}
+
+/// Who starts a tool may have SIGCHLD ignored (a careless daemon does): the kernel would reap what
+/// the tool waits for. What runs in the container begins with all signals as the kernel has them.
+#[test]
+fn what_the_caller_ignores_changes_nothing() {
+    let m = Machine::new();
+    let c = m.container("deaf", "lxc.net.0.type = empty\nlxc.mount.auto = proc\n");
+    let copy = m.name("copy");
+    let deaf = |words: &[&str]| {
+        let mut command = m.command("env");
+        command.arg("--ignore-signal").args(words);
+        run(command)
+    };
+    let ignored = deaf(&["grep", "SigIgn", "/proc/self/status"]).ok();
+    let mask = u64::from_str_radix(ignored.split_whitespace().nth(1).unwrap(), 16).unwrap();
+    assert_ne!(mask & 1 << (17 - 1), 0, "{ignored}");
+
+    let path = m.lxcpath();
+    let lxc = |tool: &str, args: &[&str]| {
+        deaf(&[&[BINARY, tool, "-P", path.to_str().unwrap()], args].concat())
+    };
+    lxc("lxc-start", &["-n", &c]).ok();
+    lxc("lxc-attach", &["-n", &c, "--", "sh", "-c", "exit 7"]).fails(7);
+    for process in ["1", "self"] {
+        let status = format!("/proc/{process}/status");
+        let said = lxc("lxc-attach", &["-n", &c, "--", "grep", "SigIgn", &status]).ok();
+        assert!(said.ends_with("\t0000000000000000\n"), "{process}: {said}");
+    }
+    lxc("lxc-stop", &["-n", &c]).ok();
+    lxc("lxc-copy", &["-n", &c, "-N", &copy]).ok();
+    lxc("lxc-start", &["-F", "-n", &copy, "--", "/bin/true"]).ok();
+    lxc("lxc-destroy", &["-n", &copy]).ok();
 }
 
 /// Files that are named on the command line are where the caller is, not where the monitor goes; and

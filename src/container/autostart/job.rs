@@ -268,7 +268,7 @@ impl Job {
             Patience::For(end.saturating_duration_since(Instant::now()))
         });
         Inside::open(&self.container, words)
-            .is_ok_and(|inside| inside.run(left).is_ok_and(|how| how == Some(Wait::Exited(0))))
+            .is_ok_and(|inside| inside.run(left).is_ok_and(|how| how == Wait::Exited(0)))
     }
 
     /// Asks init and waits; a container that does not halt is killed.

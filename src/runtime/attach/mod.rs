@@ -146,7 +146,7 @@ impl Attachment {
         let pid = start(&plan, hands, client, &proc)?;
         let init = target.pid();
         log::info!("{} is process {pid}, in the namespaces of {init}", quoted(&plan.shown));
-        let how = relay::run(pid, terminal, streams, log)?;
+        let how = relay::run(pid, terminal, streams, log, options.deadline)?;
         log::info!("process {pid} {how}");
         Ok(how)
     }

@@ -5,6 +5,7 @@ use crate::ns::NsSet;
 use crate::sys::prctl::Personality;
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Instant;
 
 /// What is to run in a container, and how confined. `Default` is a login shell as root with
 /// everything that confines the container's init.
@@ -30,6 +31,8 @@ pub struct Options {
     pub label: Option<String>,
     /// Where to keep what the terminal shows.
     pub pty_log: Option<PathBuf>,
+    /// When a command without a terminal is killed, with its process group.
+    pub deadline: Option<Instant>,
 }
 
 /// Restrictions of the container that the attached process does not get.

@@ -16,6 +16,7 @@ use std::time::Instant;
 const HUP: i32 = 1;
 const INT: i32 = 2;
 const QUIT: i32 = 3;
+const KILL: i32 = 9;
 const USR1: i32 = 10;
 const USR2: i32 = 12;
 const TERM: i32 = 15;
@@ -40,7 +41,8 @@ pub(super) fn block_signals() -> SysResult<()> {
     signal::block(&WATCHED).map(drop)
 }
 
-/// Waits for the command while passing on signals and, with a terminal, bytes.
+/// Waits for the command while passing on signals and, with a terminal, bytes. One without a
+/// terminal is killed at the deadline.
 ///
 /// # Errors
 /// Only failures of waiting itself: streams that break end the passing, not the command.
@@ -49,6 +51,7 @@ pub(super) fn run(
     terminal: Option<Terminal>,
     streams: Streams,
     log: Option<OwnedFd>,
+    deadline: Option<Instant>,
 ) -> Result<Wait, AttachError> {
     let failed = |source| AttachError::Process { what: "waiting for the command", source };
     // Dropped, and the host's terminal restored, on every way out.
@@ -58,7 +61,11 @@ pub(super) fn run(
     };
     let input = Vec::new();
     let mut relay = Relay { pid, terminal, streams, log, input, hung_up: false, never_ran: false };
-    let how = if relay.terminal.is_some() { relay.run() } else { relay.wait() }.map_err(failed)?;
+    let how = match relay.terminal {
+        Some(_) => relay.run(),
+        None => relay.wait(deadline),
+    };
+    let how = how.map_err(failed)?;
     if relay.never_ran { Err(AttachError::Died { how }) } else { Ok(how) }
 }
 
@@ -83,10 +90,16 @@ struct Relay {
 }
 
 impl Relay {
-    /// Without a terminal there are only signals.
-    fn wait(&mut self) -> SysResult<Wait> {
+    /// Without a terminal there are only signals, and the command's time.
+    fn wait(&mut self, mut deadline: Option<Instant>) -> SysResult<Wait> {
         loop {
-            if let Some(how) = self.take_signal(signal::wait(&WATCHED)?)? {
+            let Some(signo) = signal::wait(&WATCHED, deadline)? else {
+                // With what it has started, as long as that is in its group.
+                let _ = process::kill(-self.pid, KILL);
+                deadline = None;
+                continue;
+            };
+            if let Some(how) = self.take_signal(signo)? {
                 return Ok(how);
             }
         }
