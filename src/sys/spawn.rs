@@ -5,9 +5,12 @@ use super::error::{At, Result, SysError};
 use super::process::{self, CStrings, Fork, Pid, Wait};
 use super::{fd, meanwhile, signal};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 /// Bytes of a script's output that are kept; the rest is read and dropped.
 const KEEP_OUTPUT: usize = 16 << 10;
+/// How often it is looked for the end of a program where the kernel does not tell of it.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// What a script is run with besides its own words.
 #[derive(Clone, Debug, Default)]
@@ -156,13 +159,14 @@ fn exec_with_output(
 /// leaves behind with our pipe must not hold up the start. Keeps the first `keep` bytes.
 fn drain(reader: &OwnedFd, pid: Pid, keep: usize) -> Result<Vec<u8>> {
     let mut kept = Vec::new();
-    // FALLBACK(<5.3): without a pidfd the end of the pipe has to do.
+    // FALLBACK(<5.3): without a pidfd it is looked at again and again.
     let pidfd = process::pidfd_open(pid).ok();
+    let pause = pidfd.is_none().then_some(LOOK_AGAIN);
     rustix::io::ioctl_fionbio(reader, true).at("ioctl", || "FIONBIO")?;
     let mut pipe = Some(reader.as_fd());
     loop {
-        let ready = meanwhile::wait(&[pipe, pidfd.as_ref().map(AsFd::as_fd)], None)?;
-        let ended = ready & 2 != 0;
+        let ready = meanwhile::wait(&[pipe, pidfd.as_ref().map(AsFd::as_fd)], pause)?;
+        let ended = ready & 2 != 0 || pause.is_some() && process::peek(pid)? != Wait::Running;
         while pipe.is_some() {
             match read_some(reader, &mut kept, keep)? {
                 Progress::More if ended => {}
@@ -170,7 +174,7 @@ fn drain(reader: &OwnedFd, pid: Pid, keep: usize) -> Result<Vec<u8>> {
                 Progress::More | Progress::Nothing => break,
             }
         }
-        if ended || pipe.is_none() && pidfd.is_none() {
+        if ended {
             return Ok(kept);
         }
     }
