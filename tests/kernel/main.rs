@@ -40,6 +40,7 @@ mod protocol;
 mod runtime;
 mod settings;
 mod soak;
+mod stopped;
 mod storage;
 mod stuck;
 mod systemd;
