@@ -2,7 +2,6 @@
 
 use super::error::Fault;
 use crate::hostnet::error::{HostNetError, system};
-use crate::hostnet::made::RUN;
 use crate::hostnet::program;
 use crate::hostnet::settings::Settings;
 use crate::sys::event::{self, Ready};
@@ -168,7 +167,7 @@ pub(super) fn stop() -> Result<(), HostNetError> {
             _ => {}
         }
     }
-    match dirs::unlink(&Path::new(RUN).join("dnsmasq.pid")) {
+    match dirs::unlink(Path::new(PID_FILE)) {
         Err(e) if !e.is(errno::ENOENT) => Err(failed()(e)),
         _ => Ok(()),
     }

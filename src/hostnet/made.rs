@@ -12,8 +12,6 @@ use std::fmt;
 use std::net::IpAddr;
 use std::path::Path;
 
-/// Where LXC has its run-time files.
-pub(super) const RUN: &str = "/run/lxc";
 /// LXC's sign that the network is up.
 pub(super) const UP: &str = "/run/lxc/network_up";
 const RECORD: &str = "/run/lxc/lxc-net.made";

@@ -34,8 +34,8 @@ pub(super) fn detached(device: &Path, known: Known, root: &RootPlan) -> SysResul
         if is_read_only(root) {
             fs.flag("ro")?;
         }
-        super::rootfs::options(&fs, own)?;
-        super::rootfs::options(&fs, &root.options.data)?;
+        fs.options(own)?;
+        fs.options(&root.options.data)?;
         fs.mount(root.options.attrs.set)
     })
 }

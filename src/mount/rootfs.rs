@@ -186,7 +186,7 @@ fn detached(source: &RootSource, root: &RootPlan, user_ns: bool) -> SysResult<Ow
                 // The other attributes need privilege on the host (since 5.11).
                 fs.flag("userxattr")?;
             }
-            options(&fs, &root.options.data)?;
+            fs.options(&root.options.data)?;
             fs.mount(root.options.attrs.set)
         }
         RootSource::Image(image) => {
@@ -200,16 +200,6 @@ fn detached(source: &RootSource, root: &RootPlan, user_ns: bool) -> SysResult<Ow
 
 /// The type and the option by which ZFS takes a dataset that has a mount point of its own.
 const ZFS: Option<(&str, &str)> = Some(("zfs", "zfsutil"));
-
-/// Options as mount(8) takes them.
-pub(super) fn options(fs: &FsContext, data: &str) -> SysResult<()> {
-    data.split(',').filter(|word| !word.is_empty()).try_for_each(|word| {
-        match word.split_once('=') {
-            Some((key, value)) => fs.string(key, value),
-            None => fs.flag(word),
-        }
-    })
-}
 
 /// The scratch directory is not kept by those who copy containers; LXC makes it too.
 fn make_work(work: &Path) -> SysResult<()> {

@@ -223,6 +223,16 @@ impl FsContext {
         rustix::mount::fsconfig_set_flag(&self.fs, key).map_err(|e| self.error("fsconfig", key, e))
     }
 
+    /// Options as mount(8) takes them: words with or without a value, between commas.
+    pub fn options(&self, data: &str) -> Result<()> {
+        data.split(',').filter(|word| !word.is_empty()).try_for_each(|word| {
+            match word.split_once('=') {
+                Some((key, value)) => self.string(key, value),
+                None => self.flag(word),
+            }
+        })
+    }
+
     /// Makes the file system and a detached mount of it with `ATTR_*` attributes.
     pub fn mount(self, attrs: u64) -> Result<OwnedFd> {
         rustix::mount::fsconfig_create(&self.fs).map_err(|e| self.error("fsconfig", "", e))?;
