@@ -17,6 +17,7 @@ mod confinement;
 mod console;
 mod copy;
 mod device;
+mod docker;
 mod enosys;
 mod failing;
 mod firewalls;

@@ -88,7 +88,8 @@ pub fn with_copy(source: &Path, short: &str, lines: &str) -> (Machine, String) {
     (m, name)
 }
 
-fn until_running(m: &Machine, name: &str) {
+/// Waits until systemd has started everything, with success.
+pub fn until_running(m: &Machine, name: &str) {
     let mut last = String::new();
     eventually(90, "systemctl is-system-running", || {
         let said = m.lxc("attach", &["-n", name, "--", "systemctl", "is-system-running"]);
@@ -113,13 +114,15 @@ fn whole_life(m: &Machine, name: &str) {
 }
 
 /// Waits until lxc-ls -f shows an address that dnsmasq gave out.
-pub fn until_address(m: &Machine) {
+pub fn until_address(m: &Machine) -> String {
     let address = eventually(30, "a DHCP address in lxc-ls -f", || {
         let table = m.lxc("ls", &["-f"]).ok();
-        table.split_whitespace().find(|w| w.starts_with("10.77.0.")).map(str::to_string)
+        let address = table.split_whitespace().find(|word| word.starts_with("10.77.0."));
+        address.map(|word| word.trim_end_matches(',').to_owned())
     });
     let leases = fs::read_to_string(m.dir.join("leases")).unwrap();
     assert!(leases.contains(&address), "{address} is not in {leases}");
+    address
 }
 
 /// Runs a command inside and waits for the reboot that follows.

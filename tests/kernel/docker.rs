@@ -1,0 +1,87 @@
+//! Docker in a container, privileged and with a user namespace: images on overlayfs, limits by
+//! cgroups, ports through NAT.
+//!
+//! Its root is made once from the root file system of `systemd.rs` and kept beside it.
+
+use crate::machine::{Machine, eventually};
+use crate::openrc::chroot;
+use crate::systemd::{cache, copy, debian, stops, until_address, until_running, with_copy};
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Mutex;
+
+const INSTALL: &str = "export DEBIAN_FRONTEND=noninteractive\n\
+    apt-get update -q && apt-get install -y -q --no-install-recommends \
+    docker.io iptables busybox-static && apt-get clean";
+
+/// What config-examples/nested.conf has besides the device.
+const NESTING: &str = "lxc.include = /usr/share/lxc/config/nesting.conf\n\
+    lxc.mount.auto = proc:mixed sys:rw cgroup:rw:force\n";
+
+/// An image out of busybox alone.
+const IMAGE: &str = "mkdir -p /image/bin /image/www && cp /bin/busybox /image/bin && \
+    echo from the inside >/image/www/index.html && ln -s busybox /image/bin/sh && \
+    tar -C /image -c . | docker import - box";
+
+/// Two tests need it.
+static MAKING: Mutex<()> = Mutex::new(());
+
+/// The root file system, made if it is not there yet.
+fn docker() -> PathBuf {
+    let _one = MAKING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let root = cache().join("debian-12-docker");
+    if root.join("etc/docker.done").exists() {
+        return root;
+    }
+    let _ = fs::remove_dir_all(&root);
+    copy(&debian(), &root);
+    chroot(&root, INSTALL);
+    fs::write(root.join("etc/docker.done"), "").unwrap();
+    root
+}
+
+fn runs_docker(short: &str, lines: &str) {
+    let (m, name) = with_copy(&docker(), short, &format!("{NESTING}{lines}"));
+    m.start(&name);
+    until_running(&m, &name);
+    let address = until_address(&m);
+    let inside = |script: &str| {
+        m.lxc("attach", &["--clear-env", "-n", &name, "--", "sh", "-c", script]).ok()
+    };
+    inside(IMAGE);
+    assert!(inside("docker info").contains("Storage Driver: overlay2"));
+
+    let said = inside(
+        "docker run --rm -m 64m box /bin/sh -c \
+        'busybox id -u; busybox cat /sys/fs/cgroup/memory/memory.limit_in_bytes || \
+         busybox cat /sys/fs/cgroup/memory.max'",
+    );
+    assert_eq!(said.split_whitespace().collect::<Vec<_>>(), ["0", "67108864"]);
+
+    inside("docker run -d --name web -p 8080:80 box /bin/busybox httpd -f -h /www");
+    assert!(inside("docker exec web /bin/busybox ps").contains("httpd"));
+    let page = eventually(10, "the published port", || {
+        let page = m.sh(&format!("busybox wget -qO - http://{address}:8080/"));
+        (page.status == 0).then_some(page.stdout)
+    });
+    assert_eq!(page, "from the inside\n");
+    inside("docker rm -f web");
+    stops(&m, &name);
+}
+
+#[test]
+fn docker_runs_in_a_privileged_container() {
+    runs_docker("docker", "lxc.cgroup.devices.allow = c 10:200 rwm\n");
+}
+
+#[test]
+fn docker_runs_in_a_user_namespace() {
+    if Machine::new().cannot_map_mounts() {
+        return;
+    }
+    runs_docker(
+        "udocker",
+        "lxc.idmap = u 0 1000000 65536\nlxc.idmap = g 0 1000000 65536\n\
+         lxc.rootfs.options = idmap=container\n",
+    );
+}
