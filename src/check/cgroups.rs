@@ -11,7 +11,7 @@ use crate::cgroup::error::{Fault, Missing};
 use crate::cgroup::layout::{Base, Hierarchy, Layout, Version};
 use crate::sys::fd::OpenFlags;
 use crate::sys::process::{self, Fork, Pid};
-use crate::sys::{SysError, bpf, dirs, errno, event, fd, probe};
+use crate::sys::{SysError, bpf, dirs, errno, event, fd, userns};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -70,14 +70,12 @@ struct Group {
     dir: PathBuf,
 }
 
-/// The name of every group of this program's run, which `pid` is.
-fn name(pid: Pid) -> String {
-    format!("lxcbox.check.{pid}")
-}
+/// What the name of a group begins with; the number of the program's run follows.
+const NAME: &str = "lxcbox.check.";
 
 impl Group {
     fn make(hierarchy: &Hierarchy) -> std::result::Result<Self, Refusal> {
-        let dir = hierarchy.base_dir().join(name(process::parent_pid()));
+        let dir = hierarchy.base_dir().join(format!("{NAME}{}", process::parent_pid()));
         match dirs::make(&dir, 0o755) {
             Err(e) if !e.is(errno::EEXIST) => Err(e.into()),
             _ => Ok(Self { dir }),
@@ -110,12 +108,34 @@ impl Drop for Group {
     }
 }
 
-/// Removes what a trial that was cut off has left.
+/// Removes what a trial that was cut off has left, and a run of this program that was killed.
 pub(super) fn clean_up() {
     for base in [Base::Init, Base::Own] {
         let Ok(layout) = Layout::probe(base, &[]) else { continue };
         for hierarchy in &layout.hierarchies {
-            let _ = dirs::remove_empty(&hierarchy.base_dir().join(name(process::own_pid())));
+            let base = hierarchy.base_dir();
+            for group in dirs::names(&base).unwrap_or_default() {
+                let pid = group.to_str().and_then(|n| n.strip_prefix(NAME)?.parse::<Pid>().ok());
+                if pid.is_some_and(|pid| pid == process::own_pid() || is_gone(pid)) {
+                    remove(&base.join(group));
+                }
+            }
+        }
+    }
+}
+
+fn is_gone(pid: Pid) -> bool {
+    process::kill(pid, 0).is_err_and(|e| e.is(errno::ESRCH))
+}
+
+/// Removes a group whose process has been killed: one that is frozen ends when it is let go, and
+/// not at once.
+fn remove(group: &Path) {
+    let _ = fd::write_file(group.join("freezer.state"), b"THAWED");
+    for _ in 0..50 {
+        match dirs::remove_empty(group) {
+            Err(e) if e.is(errno::EBUSY) => event::sleep(Duration::from_millis(2)),
+            _ => break,
         }
     }
 }
@@ -125,8 +145,9 @@ struct Member(Pid);
 
 impl Member {
     fn join(group: &Group) -> std::result::Result<Self, Refusal> {
+        let parent = process::own_pid();
         match process::fork()? {
-            Fork::Child => probe::stay(),
+            Fork::Child => userns::hold(parent),
             Fork::Parent(pid) => {
                 let member = Self(pid);
                 group.write("cgroup.procs", &pid.to_string())?;

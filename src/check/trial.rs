@@ -1,7 +1,7 @@
 //! Answers one row of the table: in a throw-away process where the kernel is to be asked, and by
 //! its configuration and lists of modules where it is not.
 
-use super::culprit;
+use super::{cgroups, culprit};
 use super::host::Host;
 use super::kconfig::Built;
 use super::modules::Presence;
@@ -11,11 +11,14 @@ use crate::config::NsKind;
 use crate::net::rtnl::RtnlError;
 use crate::ns;
 use crate::sys::probe::{self, Tried};
-use crate::sys::{SysError, cred, errno, fd};
+use crate::sys::{SysError, cred, errno, fd, signal};
 use std::time::Duration;
 
 /// How long one trial may take. The slowest board's slowest one takes a tenth of it.
 pub(super) const LIMIT: Duration = Duration::from_millis(1500);
+
+/// SIGHUP, SIGINT, SIGQUIT, SIGTERM.
+const INTERRUPTS: [i32; 4] = [1, 2, 3, 15];
 
 /// A trial that the kernel refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -168,8 +171,10 @@ fn call(host: &Host, name: &'static str) -> Verdict {
     }
 }
 
-/// Runs a trial in a process of its own.
+/// Runs a trial in a process of its own. Who interrupts us meanwhile is heard when nothing of it is
+/// left: its groups are the host's.
 pub(super) fn attempt(host: &Host, tries: Tries, in_userns: bool) -> Result<Verdict, Refusal> {
+    let mask = signal::block(&INTERRUPTS);
     let tried = probe::run(LIMIT, &mut || {
         let result = match in_userns {
             true => enter_user_namespace(host.euid, host.egid)
@@ -179,6 +184,12 @@ pub(super) fn attempt(host: &Host, tries: Tries, in_userns: bool) -> Result<Verd
         };
         encode(&result)
     });
+    if !matches!(tried, Tried::Said(_)) {
+        cgroups::clean_up();
+    }
+    if let Ok(mask) = mask {
+        let _ = signal::restore(&mask);
+    }
     match tried {
         Tried::Said(bytes) => decode(&bytes),
         other => unanswered(&other),

@@ -5,7 +5,7 @@
 use super::error::{At, Result, SysError};
 use super::event::{self, Ready};
 use super::process::{self, Fork, Pid, Wait};
-use super::{fd, ns, prctl};
+use super::{fd, ns};
 use rustix::pipe::PipeFlags;
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::{Duration, Instant};
@@ -38,7 +38,7 @@ const ASKING: Duration = Duration::from_secs(5);
 /// Runs `body` in a child of its own session, at most for `limit`, and gives back what it answers.
 /// Whatever it and its own children did to themselves ends with them.
 pub fn run(limit: Duration, body: &mut dyn FnMut() -> Vec<u8>) -> Tried {
-    match start(body) {
+    match start(limit, body) {
         Ok((pid, reader)) => {
             let answer = listen(&reader, Instant::now() + limit);
             // The child leads a process group of its own, which nobody else joins.
@@ -56,13 +56,20 @@ pub fn run(limit: Duration, body: &mut dyn FnMut() -> Vec<u8>) -> Tried {
     }
 }
 
-fn start(body: &mut dyn FnMut() -> Vec<u8>) -> Result<(Pid, std::os::fd::OwnedFd)> {
+fn start(
+    limit: Duration,
+    body: &mut dyn FnMut() -> Vec<u8>,
+) -> Result<(Pid, std::os::fd::OwnedFd)> {
     let (reader, writer) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).at("pipe2", || "")?;
     match process::fork()? {
         Fork::Child => {
             drop(reader);
             let _ = process::setsid();
-            let _ = prctl::set_parent_death_signal(libc::SIGKILL);
+            // Whoever waits for it may be killed: it still ends as it would, and takes away what it
+            // has made, or is ended here.
+            let seconds = u32::try_from(limit.as_secs()).unwrap_or_default() + 2;
+            // SAFETY: a number; no handler is set, and none of ours would be.
+            unsafe { libc::alarm(seconds) };
             let mut answer = body();
             answer.truncate(MAX_ANSWER);
             let _ = fd::write_once(writer.as_fd(), &answer);
@@ -217,17 +224,6 @@ pub fn release() -> String {
 pub fn mode_of(path: &std::path::Path) -> Result<(u32, u32, u32)> {
     let stat = rustix::fs::stat(path).at("stat", || format!("\"{}\"", path.display()))?;
     Ok((stat.st_mode, stat.st_uid, stat.st_gid))
-}
-
-/// Stays until it is killed.
-///
-/// # In the child
-/// For a process that only has to exist.
-pub fn stay() -> ! {
-    loop {
-        // SAFETY: waits for a signal; touches no memory.
-        unsafe { libc::pause() };
-    }
 }
 
 #[cfg(test)]

@@ -27,9 +27,11 @@ pub fn holder() -> Result<KillOnDrop> {
     }
 }
 
+/// Stays until it is killed, or until `parent` has ended.
+///
 /// # In the child
 /// Never returns; runs nothing but three system calls.
-fn hold(parent: Pid) -> ! {
+pub fn hold(parent: Pid) -> ! {
     let kill = rustix::process::Signal::KILL;
     let tied = rustix::process::set_parent_process_death_signal(Some(kill));
     let alive = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get()) == Some(parent);
