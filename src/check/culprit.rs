@@ -5,6 +5,9 @@ use super::host::Host;
 use super::{State, Verdict};
 use crate::sys::{SysError, errno, procfs};
 
+/// What refuses calls in the kernel's place.
+pub(super) const FILTER: &str = "a seccomp filter of this process";
+
 /// A limit of namespaces below this was lowered by somebody.
 const FEW: u64 = 100;
 
@@ -24,9 +27,7 @@ pub(super) fn of_user_namespace(host: &Host, uid: u32, error: &SysError) -> Verd
             ),
             _ => blocked("user namespaces nested too deep, or all of the user's in use", ""),
         },
-        errno::EINVAL | errno::ENOSYS if host.config.is_some() || error.is(errno::EINVAL) => {
-            Verdict::absent("built without CONFIG_USER_NS")
-        }
+        errno::EINVAL => Verdict::absent("built without CONFIG_USER_NS"),
         _ if uid != 0 && is(CLONE, 0) => blocked(
             "kernel.unprivileged_userns_clone = 0",
             &keep("kernel.unprivileged_userns_clone=1"),
@@ -39,7 +40,7 @@ pub(super) fn of_user_namespace(host: &Host, uid: u32, error: &SysError) -> Verd
         errno::EACCES if label(host).is_some() => {
             Verdict::blocked(label(host).unwrap_or_default(), "")
         }
-        _ if is_filtered(host) => blocked("a seccomp filter of this process", ""),
+        _ if is_filtered(host) => blocked(FILTER, ""),
         _ if is_in_chroot(host) => blocked("a chroot: from one no user namespace can be made", ""),
         _ => Verdict::new(State::Blocked, error.to_string()),
     }
@@ -115,7 +116,7 @@ fn confined(host: &Host) -> Option<&'static str> {
     match caps {
         Some(caps) if caps & CAP_SYS_ADMIN == 0 => Some("the lack of CAP_SYS_ADMIN"),
         Some(caps) if caps & CAP_NET_ADMIN == 0 => Some("the lack of CAP_NET_ADMIN"),
-        _ if is_filtered(host) => Some("a seccomp filter of this process"),
+        _ if is_filtered(host) => Some(FILTER),
         _ if is_in_user_namespace(host) => Some("the user namespace that this root is in"),
         _ => None,
     }
@@ -131,7 +132,7 @@ fn is_in_user_namespace(host: &Host) -> bool {
 pub(super) fn confinement(host: &Host) -> Verdict {
     let boxed = match host.euid {
         0 => confined(host),
-        _ if is_filtered(host) => Some("a seccomp filter of this process"),
+        _ if is_filtered(host) => Some(FILTER),
         _ if is_in_user_namespace(host) => Some("a user namespace"),
         _ => None,
     };

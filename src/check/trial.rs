@@ -1,12 +1,12 @@
 //! Answers one row of the table: in a throw-away process where the kernel is to be asked, and by
 //! its configuration and lists of modules where it is not.
 
-use super::{cgroups, culprit};
 use super::host::Host;
 use super::kconfig::Built;
 use super::modules::Presence;
 use super::table::{How, Item};
 use super::{STATES, State, Verdict};
+use super::{cgroups, culprit};
 use crate::config::NsKind;
 use crate::net::rtnl::RtnlError;
 use crate::ns;
@@ -135,21 +135,22 @@ fn judged(host: &Host, item: &Item, answer: Result<Verdict, Refusal>) -> Verdict
         Ok(verdict) => return verdict,
         Err(refusal) => refusal,
     };
-    let configured = by_config(host, item).map(|verdict| verdict.state);
-    let built = configured == Some(State::Works) || by_modules(host, item).is_some();
-    if is_denial(number) {
-        return match (host.euid, configured) {
-            (_, Some(State::Absent)) => known(host, item),
-            (0, _) => culprit::of_root(host, &text),
-            _ if built => Verdict::new(State::RootOnly, ""),
-            _ => Verdict::unknown(format!("only root can find out: {text}")),
-        };
-    }
+    let listed = by_modules(host, item).is_some();
+    let built = match by_config(host, item) {
+        Some(verdict) if verdict.state == State::Absent && !listed => return verdict,
+        configured => listed || configured.is_some(),
+    };
     match number {
         errno::ENOSPC => culprit::of_limit(host, &text),
         errno::ETIMEDOUT => Verdict::unknown(text),
+        _ if is_denial(number) && host.euid == 0 => culprit::of_root(host, &text),
+        _ if is_denial(number) && built => Verdict::new(State::RootOnly, ""),
+        _ if is_denial(number) => Verdict::unknown(format!("only root can find out: {text}")),
+        // A filter may answer so in place of a call that the kernel has.
+        errno::ENOSYS if built && culprit::is_filtered(host) => {
+            Verdict::blocked(culprit::FILTER, "")
+        }
         _ if built => Verdict::new(State::Blocked, text),
-        _ if configured == Some(State::Absent) => known(host, item),
         _ => Verdict::absent(text),
     }
 }
@@ -164,6 +165,9 @@ fn call(host: &Host, name: &'static str) -> Verdict {
                 Verdict::absent("missing, or hidden by a seccomp filter")
             }
             Ok(errno::ENOSYS) => Verdict::absent(""),
+            Ok(e @ errno::EPERM) if host.euid == 0 => {
+                culprit::of_root(host, &SysError::new(name, "", e).to_string())
+            }
             Ok(_) => Verdict::works(""),
             Err(_) => Verdict::unknown("the trial ended without an answer"),
         },
