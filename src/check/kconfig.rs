@@ -41,11 +41,11 @@ impl Kconfig {
             false => bytes,
         };
         let text = String::from_utf8_lossy(&bytes);
-        if !text.contains("CONFIG_") {
-            return Err(no("there is no line of a kernel's configuration in it"));
-        }
         let said = |line: &&str| line.starts_with("CONFIG_") && line.ends_with(['y', 'm']);
         let mut lines: Vec<String> = text.lines().filter(said).map(str::to_owned).collect();
+        if lines.is_empty() {
+            return Err(no("there is no line of a kernel's configuration in it"));
+        }
         lines.sort_unstable();
         Ok(Self { path: path.to_owned(), lines })
     }
