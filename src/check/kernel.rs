@@ -294,6 +294,9 @@ pub(super) fn idmapped(host: &Host) -> Result {
     while !dirs::exists(path) {
         path = path.parent().unwrap_or(Path::new("/"));
     }
+    // The mount that it is on has the name without links.
+    let real = std::fs::canonicalize(path).unwrap_or_default();
+    let path = real.as_path();
     let on = || format!("{} on {}", path.display(), file_system(host, path));
     enter(NsKind::Mnt)?;
     let holder = userns::holder()?;
