@@ -3,7 +3,7 @@
 use super::Applet;
 use crate::check::table::Group;
 use crate::check::text::{self, Style};
-use crate::check::{self, Answer, Capacity, ConfigSource, Host, Outcome, Purpose, Room};
+use crate::check::{self, Answer, Capacity, ConfigSource, Host, Outcome, Purpose, Room, State};
 use crate::container::Container;
 use crate::container::start::{Start, StartError};
 use crate::runtime::daemon::Mode;
@@ -41,19 +41,23 @@ fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     if ctx.container.is_some() && !host.live {
         ctx.warn("a container is planned on the kernel that runs; -n has no effect beside CONFIG");
     }
-    let planned = ctx.container.as_ref().filter(|_| host.live).map(|_| plan(ctx));
+    let planned = ctx.container.as_ref().filter(|_| host.live).map(|_| plan(ctx, &answers));
+    let mut all;
     if matches.get_flag("fix") {
-        let mut all = text::fixes(&answers, purpose, Path::new("/"));
-        if let Some(hint) = planned.as_ref().and_then(|p| p.as_ref().err()?.hint_text()) {
-            all.push_str(&format!("# {}\n{hint}\n", ctx.name()));
+        all = text::fixes(&answers, purpose, Path::new("/"));
+        if let Some(Err(failure)) = &planned {
+            // Hints are for people: not each of them is a command.
+            let hint = failure.hint_text().unwrap_or_default();
+            let text = format!("{}: {}\n{hint}", ctx.name(), failure.text());
+            text::remark(&mut all, text.trim_end());
         }
-        out::bytes(all.as_bytes())?;
     } else if format == Format::Json {
-        out::line(&json(&host, purpose, &answers, &capacity, planned.as_ref()).pretty())?;
+        all = json(&host, purpose, &answers, &capacity, planned.as_ref()).pretty();
+        all.push('\n');
     } else {
         let terminal = out::terminal_width().is_some();
         let style = if terminal { Style::Terminal } else { Style::Plain };
-        let mut all = text::text(&host, purpose, &answers, &capacity, style);
+        all = text::text(&host, purpose, &answers, &capacity, style);
         if let Some(planned) = &planned {
             all.push_str(&format!("\n--- Container {} ---\n", ctx.name()));
             match planned {
@@ -68,8 +72,11 @@ fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
                 }
             }
         }
-        out::bytes(all.as_bytes())?;
     }
+    out::bytes(all.as_bytes()).map_err(|failure| match failure.speaks() {
+        true => failure.status(UNCHECKED),
+        false => failure,
+    })?;
     let status = match check::outcome(&answers, purpose) {
         Outcome::Fit => 0,
         Outcome::Unfit => UNFIT,
@@ -91,11 +98,12 @@ fn purpose(ctx: &Context, matches: &ArgMatches) -> Result<Purpose, Failure> {
     })
 }
 
-/// Plans the start of the container of `-n`, and gives the plan's remarks.
+/// Plans the start of the container of `-n` on a kernel that gave these answers, and gives the
+/// plan's remarks.
 ///
 /// # Errors
 /// What would keep it from starting (status 1), or that it is not there or not to be read (2).
-fn plan(ctx: &Context) -> Result<Vec<String>, Failure> {
+fn plan(ctx: &Context, answers: &[Answer]) -> Result<Vec<String>, Failure> {
     let start = Start {
         container: Container::new(ctx.lxcpath.clone(), ctx.name())?,
         rcfile: ctx.rcfile.clone(),
@@ -113,7 +121,20 @@ fn plan(ctx: &Context) -> Result<Vec<String>, Failure> {
         Failure::from(error).status(if unchecked { UNCHECKED } else { UNFIT })
     })?;
     let mut notes = prepared.warnings.clone();
-    notes.extend(prepared.plan()?.notes);
+    let plan = prepared.plan()?;
+    // What it makes has the name of the item.
+    let devices = plan.net.nics.iter().map(|nic| nic.kind.name());
+    for id in devices.chain(plan.idmap.as_ref().map(|_| "user")) {
+        let Some(answer) = answers.iter().find(|answer| answer.item.id == id) else { continue };
+        if matches!(answer.verdict.state, State::Absent | State::Blocked) {
+            let text = format!("{}: {}", answer.item.label, answer.verdict.detail);
+            return Err(match answer.verdict.mend.as_str() {
+                "" => Failure::new(text),
+                mend => Failure::new(text).hint(mend),
+            });
+        }
+    }
+    notes.extend(plan.notes);
     Ok(notes)
 }
 
@@ -136,7 +157,7 @@ fn json(
             ("state", verdict.state.word().into()),
             ("need", answer.need.word().into()),
             ("detail", text(&verdict.detail).into()),
-            ("mend", text(if settled { "" } else { answer.mend() }).into()),
+            ("mend", text(if settled { "" } else { &verdict.mend }).into()),
             ("module_loaded", answer.loaded.into()),
             ("symbols", symbols.collect()),
         ])

@@ -10,9 +10,12 @@ use std::path::{Path, PathBuf};
 /// take them one after the other, and a Raspberry Pi's firmware puts its own in front.
 pub(super) fn disabled(host: &Host, controller: &str) -> Verdict {
     let words: Vec<&str> = host.cmdline.split_whitespace().collect();
+    let io = controller == "io";
     let names = |word: &str, key: &str| {
         let list = word.strip_prefix(key).and_then(|rest| rest.strip_prefix('='));
-        list.is_some_and(|list| list.split(',').any(|name| name == controller))
+        list.is_some_and(|list| {
+            list.split(',').any(|name| name == controller || io && name == "blkio")
+        })
     };
     let last = |key: &str| words.iter().rposition(|word| names(word, key));
     let enable = format!("boot with: cgroup_enable={controller}");
@@ -75,9 +78,11 @@ const FILES: &[(&str, Form, &str)] = &[
     ("boot/dietpiEnv.txt", Form::Setting("extraargs"), ""),
     ("boot/uEnv.txt", Form::Setting("cmdline"), ""),
     ("boot/boot.ini", Form::Setting("setenv bootargs"), ""),
-    ("boot/extlinux/extlinux.conf", Form::Word("append"), ""),
+    // Where this is, the next one is made from it.
     ("etc/default/u-boot", Form::Setting("U_BOOT_PARAMETERS"), "u-boot-update"),
+    ("boot/extlinux/extlinux.conf", Form::Word("append"), ""),
     ("etc/default/grub", Form::Setting("GRUB_CMDLINE_LINUX"), "update-grub"),
+    ("etc/default/grub", Form::Setting("GRUB_CMDLINE_LINUX_DEFAULT"), "update-grub"),
     ("etc/kernel/cmdline", Form::Line, "kernel-install add-all"),
     ("boot/loader/entries/linux.conf", Form::Word("options"), ""),
 ];
@@ -134,7 +139,8 @@ impl Words {
         all.join(" ")
     }
 
-    /// The line to write, in the first boot loader's file below `root`; `None` if none is known.
+    /// The line to write, in the first boot loader's file below `root`; `None` if none is known, or
+    /// none has what is to be taken away.
     pub fn edit(&self, root: &Path) -> Option<Edit> {
         FILES.iter().find_map(|(name, form, then)| {
             let path = root.join(name);
@@ -142,8 +148,10 @@ impl Words {
                 return None;
             }
             let text = fd::read_to_string(&path).ok()?;
-            let (line, text) = self.line(&text, *form);
-            Some(Edit { path, line, text, then })
+            let (line, edited) = self.line(&text, *form);
+            let old = line.and_then(|n: usize| text.lines().nth(n - 1)).unwrap_or_default();
+            let does = !self.add.is_empty() || self.remove.iter().any(|word| old.contains(word));
+            does.then_some(Edit { path, line, text: edited, then })
         })
     }
 

@@ -12,6 +12,7 @@ use crate::cgroup::layout::{Base, Hierarchy, Layout, Version};
 use crate::sys::fd::OpenFlags;
 use crate::sys::process::{self, Fork, Pid};
 use crate::sys::{SysError, bpf, dirs, errno, event, fd, userns};
+use crate::util::sentence::sentence;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -25,7 +26,7 @@ fn layout(host: &Host) -> std::result::Result<Layout, Verdict> {
         Fault::NoHierarchy { unwritable: Some(dir) } if host.euid != 0 => {
             let what = format!("{} is not this user's to write in", dir.display());
             Verdict::new(State::RootOnly, what).mend(
-                "systemd-run --user --scope -p Delegate=yes -- lxc-start …  (without systemd root \
+                "# systemd-run --user --scope -p Delegate=yes -- lxc-start …  (without systemd root \
                  gives the user a cgroup: mkdir, chown, and the shell's number into cgroup.procs)",
             )
         }
@@ -34,9 +35,16 @@ fn layout(host: &Host) -> std::result::Result<Layout, Verdict> {
         }
         Fault::NoHierarchy { .. } => Verdict::blocked(
             "no cgroup file system is mounted",
-            "mount -t cgroup2 cgroup2 /sys/fs/cgroup",
+            match dirs::exists(Path::new("/sys/kernel/cgroup")) {
+                true => "mount -t cgroup2 cgroup2 /sys/fs/cgroup",
+                // FALLBACK(<4.15): version 2 knows neither cpu nor devices.
+                false => {
+                    "cd /sys/fs/cgroup && mount -t tmpfs cgroup . && cd . && for c in $(sed 1d /proc/cgroups \
+                     | cut -f1); do mkdir $c && mount -t cgroup -o $c cgroup $c; done"
+                }
+            },
         ),
-        other => Verdict::unknown(other.to_string()),
+        other => Verdict::unknown(sentence(&other)),
     })
 }
 
@@ -48,16 +56,17 @@ fn find(host: &Host, name: &str) -> std::result::Result<Hierarchy, Verdict> {
     }
     Err(match layout.why_missing(name) {
         Missing::Disabled => boot::disabled(host, name),
-        Missing::NotMounted => Verdict::blocked(
-            "no hierarchy that has it is mounted",
-            format!(
+        Missing::NotMounted => {
+            let name = if name == "io" { "blkio" } else { name };
+            let mend = format!(
                 "mkdir -p /sys/fs/cgroup/{name} && mount -t cgroup -o {name} cgroup /sys/fs/cgroup/{name}"
-            ),
-        ),
+            );
+            Verdict::blocked("no hierarchy that has it is mounted", mend)
+        }
         Missing::NotDelegated(dir) => Verdict::blocked(
             format!("it is not delegated to {}", dir.display()),
-            "systemctl set-property user.slice Delegate=yes; or in \
-             /etc/systemd/system/user@.service.d/lxc.conf: [Service] Delegate=cpu cpuset io memory pids",
+            "d=/etc/systemd/system/user@.service.d; mkdir -p $d && printf '[Service]\\nDelegate=yes\\n' \
+             >$d/lxc.conf && systemctl daemon-reload # and log in again",
         ),
         Missing::NotBuilt | Missing::Unknown => {
             Verdict::absent("not built into this kernel, or of another cgroup version")
@@ -198,7 +207,8 @@ pub(super) fn group(host: &Host) -> Result {
 /// Makes a group of the controller's and writes `value` to its file of either version; an empty
 /// value only asks whether the file is there.
 fn write(host: &Host, controller: [&str; 2], files: [&str; 2], value: &str) -> Result {
-    let found = find(host, controller[1]).or_else(|_| find(host, controller[0]));
+    // The name that both have says why it is missing.
+    let found = find(host, controller[0]).or_else(|_| find(host, controller[1]));
     let hierarchy = match found {
         Ok(hierarchy) => hierarchy,
         Err(verdict) => return Ok(verdict),
@@ -239,7 +249,7 @@ pub(super) fn memory(host: &Host) -> Result {
     if verdict.state == State::Works && verdict.detail.is_empty() {
         let swap =
             write(host, ["memory"; 2], ["memory.memsw.limit_in_bytes", "memory.swap.max"], "")?;
-        if swap.state != State::Works {
+        if swap.state != State::Works && host.read("proc/swaps").is_some() {
             verdict.detail =
                 "swap is not limited: swapaccount=1 is not in the kernel's words".into();
         }
@@ -292,9 +302,15 @@ pub(super) fn devices(host: &Host) -> Result {
     };
     let group = Group::make(&unified)?;
     let dir = fd::open(&group.dir, OpenFlags::RDONLY | OpenFlags::DIRECTORY, 0)?;
-    let program = bpf::load_device_program(&DeviceList::with_default(true).compile())?;
-    bpf::attach_device_program(dir.as_fd(), program.as_fd(), None)?;
-    Ok(Verdict::works("as a program"))
+    let attached = bpf::load_device_program(&DeviceList::with_default(true).compile())
+        .and_then(|program| bpf::attach_device_program(dir.as_fd(), program.as_fd(), None));
+    match attached {
+        // Without the system call, without programs of that kind, without groups that take any.
+        Err(e) if [errno::ENOSYS, errno::EINVAL].contains(&e.errno) => {
+            Ok(Verdict::absent(format!("CONFIG_CGROUP_BPF (Linux 4.15): {e}")))
+        }
+        done => done.map(|()| Verdict::works("as a program")).map_err(Refusal::from),
+    }
 }
 
 /// Stops a process and lets it go on.

@@ -8,9 +8,11 @@ use crate::config::path::SYSCONFDIR;
 use crate::hostnet::{self, Settings, Wanted, doctor};
 use crate::net::user::{NO_BRIDGE, helper_below};
 use crate::sys::passwd::{self, Group};
+use crate::sys::spawn::shell_quote;
 use crate::sys::{cred, dirs, probe, userns};
 use crate::usernic::policy::{self, Named};
 use crate::util::blame::Explain;
+use crate::util::sentence::sentence;
 use std::path::{Path, PathBuf};
 
 /// What a container wants.
@@ -31,15 +33,15 @@ pub(super) fn modules(host: &Host) -> Verdict {
 }
 
 pub(super) fn subuid(host: &Host) -> Verdict {
-    range(host, "etc/subuid", "usermod --add-subuids")
+    range(host, "etc/subuid")
 }
 
 pub(super) fn subgid(host: &Host) -> Verdict {
-    range(host, "etc/subgid", "usermod --add-subgids")
+    range(host, "etc/subgid")
 }
 
 /// The largest range that a file like /etc/subuid gives the caller.
-fn range(host: &Host, file: &str, command: &str) -> Verdict {
+fn range(host: &Host, file: &str) -> Verdict {
     let text = host.read(file).unwrap_or_default();
     let number = host.euid.to_string();
     // A user without a line in /etc/passwd goes by the number.
@@ -61,7 +63,8 @@ fn range(host: &Host, file: &str, command: &str) -> Verdict {
             best = (first, count);
         }
     }
-    let mend = format!("{command} {end}-{} {name}", end + IDS - 1);
+    // usermod is not everywhere, and knows no user without a name.
+    let mend = format!("echo {name}:{end}:{IDS} >>/{file}");
     match best {
         (first, count) if count >= IDS => {
             Verdict::works(format!("{name} has {count} from {first} on"))
@@ -88,10 +91,10 @@ pub(super) fn newgidmap(host: &Host) -> Verdict {
 const SETUID: u32 = 0o4000;
 
 /// Of a program for ordinary users, which root can do without.
-fn not_installed(host: &Host, otherwise: &str) -> Verdict {
+fn not_installed(host: &Host, otherwise: &str, mend: &str) -> Verdict {
     match host.euid {
         0 => Verdict::works("not installed; root needs none"),
-        _ => Verdict::absent(format!("not installed, and only it may {otherwise}")),
+        _ => Verdict::absent(format!("not installed, and only it may {otherwise}")).mend(mend),
     }
 }
 
@@ -99,7 +102,7 @@ fn not_installed(host: &Host, otherwise: &str) -> Verdict {
 fn mapper(host: &Host, program: &str, cap: u8, cap_name: &str) -> Verdict {
     let places = ["usr/bin", "bin", "usr/local/bin"].map(|dir| host.path(dir).join(program));
     let Some(path) = places.into_iter().find(|path| path.is_file()) else {
-        return not_installed(host, "map ids for an ordinary user");
+        return not_installed(host, "map ids for an ordinary user", "apt install uidmap");
     };
     let mode = probe::mode_of(&path).map_or((0, 0, 0), |found| found);
     match userns::is_privileged(&path, cap) {
@@ -116,7 +119,8 @@ fn mapper(host: &Host, program: &str, cap: u8, cap_name: &str) -> Verdict {
 /// The helper that makes the devices: it works as root and with nothing less.
 pub(super) fn user_nic(host: &Host) -> Verdict {
     let Some(path) = helper_below(&host.path("")) else {
-        return not_installed(host, "plug an ordinary user's container into a bridge");
+        let what = "plug an ordinary user's container into a bridge";
+        return not_installed(host, what, "apt install liblxc-common");
     };
     let shown = path.display();
     match probe::mode_of(&path) {
@@ -140,8 +144,11 @@ pub(super) fn usernet(host: &Host) -> Verdict {
         let who = host.euid;
         return Verdict::absent(format!("user {who} has no name in /etc/passwd for {shown}"));
     };
-    let settings = settings();
-    let usual = settings.as_ref().map_or("lxcbr0", |settings| &settings.bridge.value);
+    let settings = hostnet::load();
+    let usual = match &settings {
+        Ok((Wanted::On(settings), _)) => &settings.bridge.value,
+        _ => "lxcbr0",
+    };
     let text = file.to_str().and_then(|name| host.read(name.trim_start_matches('/')));
     let text = text.unwrap_or_default();
     let groups = passwd::parse_groups(&host.read("etc/group").unwrap_or_default());
@@ -170,7 +177,7 @@ pub(super) fn usernet(host: &Host) -> Verdict {
         if !counts(owner) {
             let group = owner.trim_start_matches('@');
             let by = format!("this session, which is not in group {group} yet: {shown} names it");
-            found = Verdict::blocked(by, format!("newgrp {group}"));
+            found = Verdict::blocked(by, "# log in again");
         } else if exists {
             return Verdict::works(format!("{count} devices on {bridge} for {owner}"));
         } else {
@@ -198,30 +205,31 @@ pub(super) fn way(host: &Host) -> Result<Verdict, Refusal> {
             }
         }
     }
+    let quoted: Vec<String> = closed.iter().map(|path| shell_quote(path)).collect();
     Ok(match closed.is_empty() {
         true => Verdict::works(""),
         false => Verdict::blocked(
             format!("not open to a container's ids (no x for others): {}", closed.join(" ")),
-            format!("chmod o+x {}", closed.join(" ")),
+            format!("chmod o+x {}", quoted.join(" ")),
         ),
     })
 }
 
-/// The settings of lxc-net, unless they turn it off.
-fn settings() -> Option<Box<Settings>> {
+/// What there is to say by the settings of lxc-net, unless they turn it off or cannot be used.
+fn by_settings(judge: &dyn Fn(&Settings) -> Verdict) -> Verdict {
     match hostnet::load() {
-        Ok((Wanted::On(settings), _)) => Some(settings),
-        _ => None,
+        Ok((Wanted::On(settings), _)) => judge(&settings),
+        Ok(_) => Verdict::works("lxc-net is turned off in its settings"),
+        Err(e) => Verdict::blocked(sentence(&e), ""),
     }
 }
 
-fn off() -> Verdict {
-    Verdict::works("lxc-net is turned off in its settings")
+pub(super) fn bridge(host: &Host) -> Verdict {
+    by_settings(&|settings| bridge_of(host, settings))
 }
 
-pub(super) fn bridge(host: &Host) -> Verdict {
+fn bridge_of(host: &Host, settings: &Settings) -> Verdict {
     const IFF_UP: u64 = 1;
-    let Some(settings) = settings() else { return off() };
     let name = &settings.bridge.value;
     let dir = format!("sys/class/net/{name}");
     let flags = host.read(&format!("{dir}/flags"));
@@ -239,30 +247,24 @@ pub(super) fn bridge(host: &Host) -> Verdict {
 }
 
 pub(super) fn dnsmasq(_: &Host) -> Verdict {
-    match (settings(), hostnet::dnsmasq_program()) {
-        (None, _) => off(),
-        (_, Ok(path)) => Verdict::works(path),
-        (_, Err(error)) => {
-            Verdict::absent(error.to_string()).mend(error.hint().unwrap_or_default())
-        }
-    }
+    by_settings(&|_| match hostnet::dnsmasq_program() {
+        Ok(path) => Verdict::works(path),
+        Err(error) => Verdict::absent(error.to_string()).mend(error.hint().unwrap_or_default()),
+    })
 }
 
 /// Who holds the port that dnsmasq needs; it is ours when lxc-net has been started.
 pub(super) fn port53(_: &Host) -> Verdict {
-    let Some(settings) = settings() else { return off() };
-    if hostnet::dnsmasq_running() {
-        return Verdict::works("lxc-net's dnsmasq has it");
-    }
-    match doctor::port(&settings, 53) {
+    by_settings(&|settings| match doctor::port(settings, 53) {
+        _ if hostnet::dnsmasq_running() => Verdict::works("lxc-net's dnsmasq has it"),
         None => Verdict::works("free"),
         Some(finding) => Verdict::blocked(finding.what, finding.mend),
-    }
+    })
 }
 
 pub(super) fn forwarding(host: &Host) -> Verdict {
     match host.number("proc/sys/net/ipv4/ip_forward") {
-        Some(0) => Verdict::blocked("net.ipv4.ip_forward = 0", ""),
+        Some(0) => Verdict::blocked("net.ipv4.ip_forward = 0", "sysctl -w net.ipv4.ip_forward=1"),
         Some(_) => Verdict::works(""),
         None => Verdict::unknown("no /proc/sys/net/ipv4/ip_forward"),
     }
@@ -270,18 +272,23 @@ pub(super) fn forwarding(host: &Host) -> Verdict {
 
 /// Rules of Docker, ufw, firewalld that drop what containers send.
 pub(super) fn firewall(host: &Host) -> Result<Verdict, Refusal> {
+    Ok(by_settings(&|settings| rules(host, settings)))
+}
+
+fn rules(host: &Host, settings: &Settings) -> Verdict {
     use super::modules::Presence;
-    let Some(settings) = settings() else { return Ok(off()) };
     if host.euid != 0 {
-        return Ok(Verdict::unknown("only root may read the rules"));
+        return Verdict::unknown("only root may read the rules");
     }
     // To list rules that nobody has made would load the module for them.
     if host.modules.presence("nf_tables") == Presence::OnDisk {
-        return Ok(Verdict::works("nf_tables is not loaded: there are no rules"));
+        return Verdict::works("nf_tables is not loaded: there are no rules");
     }
-    let findings = doctor::firewall(&settings);
-    Ok(match findings.into_iter().find(|finding| finding.blocks) {
-        Some(finding) => Verdict::blocked(finding.what, finding.mend),
+    let findings = doctor::firewall(settings);
+    // Rules that could not be read are told where none of the others blocks.
+    match findings.iter().find(|finding| finding.blocks).or(findings.first()) {
+        Some(finding) if finding.blocks => Verdict::blocked(&*finding.what, &*finding.mend),
+        Some(finding) => Verdict::unknown(&*finding.what),
         None => Verdict::works(""),
-    })
+    }
 }

@@ -173,11 +173,6 @@ impl Answer {
     pub fn is_open(&self) -> bool {
         self.need == Need::Required && self.verdict.state == State::Unknown
     }
-
-    /// The command that mends it: the verdict's own, or the row's.
-    pub fn mend(&self) -> &str {
-        if self.verdict.mend.is_empty() { self.item.mend } else { &self.verdict.mend }
-    }
 }
 
 /// Looks at every item of the table that can be looked at here: at a kernel that does not run only

@@ -83,8 +83,6 @@ pub struct Item {
     pub modules: &'static [&'static str],
     /// How it is looked at.
     pub(super) how: How,
-    /// The command that mends it where the answer has none of its own.
-    pub mend: &'static str,
 }
 
 const fn row(
@@ -96,11 +94,7 @@ const fn row(
     modules: &'static [&'static str],
     how: How,
 ) -> Item {
-    Item { id, label, group, needs, symbols, modules, how, mend: "" }
-}
-
-const fn mended(item: Item, mend: &'static str) -> Item {
-    Item { mend, ..item }
+    Item { id, label, group, needs, symbols, modules, how }
 }
 
 /// Items that stand in for one another.
@@ -148,7 +142,8 @@ pub const ITEMS: &[Item] = &{
             "cgroup-ns",
             "Cgroup namespace",
             [C, C, R, R],
-            &["CGROUPS"],
+            // Of Linux 4.6, and no symbol tells.
+            NONE,
             NONE,
             Try(kernel::cgroup),
         ),
@@ -519,14 +514,8 @@ pub const ITEMS: &[Item] = &{
         row(Setup, "modules", "modules of this kernel", WANTED, NONE, NONE, Look(files::modules)),
         row(Setup, "subuid", "subordinate users", [O, R, O, O], NONE, NONE, Look(files::subuid)),
         row(Setup, "subgid", "subordinate groups", [O, R, O, O], NONE, NONE, Look(files::subgid)),
-        mended(
-            row(Setup, "newuidmap", "newuidmap", [O, R, O, O], NONE, NONE, Look(files::newuidmap)),
-            "apt install uidmap",
-        ),
-        mended(
-            row(Setup, "newgidmap", "newgidmap", [O, R, O, O], NONE, NONE, Look(files::newgidmap)),
-            "apt install uidmap",
-        ),
+        row(Setup, "newuidmap", "newuidmap", [O, R, O, O], NONE, NONE, Look(files::newuidmap)),
+        row(Setup, "newgidmap", "newgidmap", [O, R, O, O], NONE, NONE, Look(files::newgidmap)),
         row(
             Setup,
             "usernet",
@@ -536,37 +525,12 @@ pub const ITEMS: &[Item] = &{
             NONE,
             Look(files::usernet),
         ),
-        mended(
-            row(Setup, "user-nic", "lxc-user-nic", [O, C, O, O], NONE, NONE, Look(files::user_nic)),
-            "apt install liblxc-common",
-        ),
+        row(Setup, "user-nic", "lxc-user-nic", [O, C, O, O], NONE, NONE, Look(files::user_nic)),
         row(Setup, "path", "way to the containers", [O, R, O, O], NONE, NONE, Alone(files::way)),
         row(Setup, "host-bridge", "bridge of the host", WANTED, NONE, NONE, Look(files::bridge)),
-        mended(
-            row(
-                Setup,
-                "dnsmasq",
-                "dnsmasq (DHCP and DNS)",
-                WANTED,
-                NONE,
-                NONE,
-                Look(files::dnsmasq),
-            ),
-            "apt install dnsmasq-base",
-        ),
+        row(Setup, "dnsmasq", "dnsmasq (DHCP and DNS)", WANTED, NONE, NONE, Look(files::dnsmasq)),
         row(Setup, "port-53", "port 53 of the bridge", WANTED, NONE, NONE, Look(files::port53)),
-        mended(
-            row(
-                Setup,
-                "ip-forward",
-                "IPv4 forwarding",
-                WANTED,
-                NONE,
-                NONE,
-                Look(files::forwarding),
-            ),
-            "sysctl -w net.ipv4.ip_forward=1",
-        ),
+        row(Setup, "ip-forward", "IPv4 forwarding", WANTED, NONE, NONE, Look(files::forwarding)),
         row(
             Setup,
             "firewall",

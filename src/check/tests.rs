@@ -154,6 +154,9 @@ fn the_word_that_switched_memory_off_is_named_with_its_order() {
     let found = judge("cgroup_no_v1=cpu,memory", "");
     assert_eq!(found.mend, "boot without: cgroup_no_v1=cpu,memory");
     assert_eq!(judge("quiet", "").mend, "boot with: cgroup_enable=memory");
+    // The name of version 1 switches the controller of version 2 off, too.
+    let (_dir, io) = host(&[("proc/cmdline", "cgroup_disable=blkio")], 0);
+    assert_eq!(boot::disabled(&io, "io").mend, "boot without: cgroup_disable=blkio");
 }
 
 #[test]
@@ -214,6 +217,23 @@ fn the_line_for_the_boot_loader_is_exact() {
     }
     let (dir, _) = host(&[("etc/other", "")], 0);
     assert_eq!(words.edit(dir.path()), None);
+    // What is to go is looked for where it is; u-boot's menu is made from the settings.
+    let files = [
+        ("etc/default/grub", "GRUB_CMDLINE_LINUX=\"\"\nGRUB_CMDLINE_LINUX_DEFAULT=\"quiet x=0\"\n"),
+        ("boot/extlinux/extlinux.conf", "append root=/dev/vda y=0\n"),
+        ("etc/default/u-boot", "U_BOOT_PARAMETERS=\"ro\"\n"),
+    ];
+    let (dir, _) = host(&files, 0);
+    let less = |word: &str| {
+        let edit = Words { add: Vec::new(), remove: vec![word.into()] }.edit(dir.path())?;
+        Some((edit.path.strip_prefix(dir.path()).unwrap().display().to_string(), edit.text))
+    };
+    let in_grub = "GRUB_CMDLINE_LINUX_DEFAULT=\"quiet\"".to_owned();
+    assert_eq!(less("x=0"), Some(("etc/default/grub".into(), in_grub)));
+    assert_eq!(less("y=0").unwrap().0, "boot/extlinux/extlinux.conf");
+    assert_eq!(less("z=0"), None);
+    let edit = words.edit(dir.path()).unwrap();
+    assert_eq!(edit.text, "U_BOOT_PARAMETERS=\"ro cgroup_enable=memory\"");
 }
 
 #[test]
@@ -227,7 +247,13 @@ fn a_refused_user_namespace_has_a_culprit() {
     const CLONE: &str = "proc/sys/kernel/unprivileged_userns_clone";
     const APPARMOR: &str = "proc/sys/kernel/apparmor_restrict_unprivileged_userns";
     type Case = (&'static [(&'static str, &'static str)], i32, &'static str, &'static str);
-    let cases: [Case; 8] = [
+    let cases: [Case; 9] = [
+        (
+            &[("proc/self/status", "Seccomp:\t2\n")],
+            errno::ENOSYS,
+            "a seccomp filter of this process",
+            "",
+        ),
         (
             &[(APPARMOR, "0\n"), ("proc/self/attr/apparmor/current", "box//inner (enforce)\n")],
             errno::EACCES,
@@ -299,12 +325,12 @@ fn id_ranges_are_the_callers_and_large_enough() {
     let few = judge("pi:100000:1000\nbob:165536:65536\n");
     assert_eq!(
         (few.state, few.mend.as_str()),
-        (State::Blocked, "usermod --add-subuids 231072-296607 pi")
+        (State::Blocked, "echo pi:231072:65536 >>/etc/subuid")
     );
     let none = judge("# nothing\nbob:100000:65536\n");
     assert_eq!(
         (none.state, none.mend.as_str()),
-        (State::Absent, "usermod --add-subuids 165536-231071 pi")
+        (State::Absent, "echo pi:165536:65536 >>/etc/subuid")
     );
 }
 
@@ -377,6 +403,7 @@ fn a_closed_directory_on_the_way_is_named() {
         "{}",
         found.detail
     );
+    assert_eq!(found.mend, format!("chmod o+x '{}'", closed.display()));
     std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o711)).unwrap();
     assert_eq!(files::way(&host).unwrap().state, State::Works);
 }
@@ -441,20 +468,32 @@ fn fixes_are_lines_to_run() {
     let (dir, host) = host(&[("proc/cmdline", PI), ("boot/firmware/cmdline.txt", "rootwait")], 0);
     let answers = [
         answer("cgroup-memory", boot::disabled(&host, "memory")),
-        answer("ip-forward", Verdict::blocked("net.ipv4.ip_forward = 0", "")),
-        answer("veth", Verdict::absent("")),
+        answer("ip-forward", Verdict::blocked("net.ipv4.ip_forward = 0", "sysctl -w a=1")),
+        answer("veth", Verdict::absent("CONFIG_VETH is not set")),
         answer("bridge", Verdict::works("")),
+        answer("modules", Verdict::blocked("gone", "reboot")),
+        answer("cgroup-freezer", Verdict::blocked("nothing mounted", "mount x")),
+        answer("cgroup-pids", Verdict::blocked("nothing mounted", "mount x")),
+        answer("port-53", Verdict::blocked("who is called\nrm -rf x; (y", "# stop it")),
+        answer("tmpfs", Verdict::blocked("the lack of CAP_SYS_ADMIN", "")),
     ];
     let text = text::fixes(&answers, Purpose::Plain, dir.path());
     let file = PathBuf::from(dir.path()).join("boot/firmware/cmdline.txt");
     for line in [
-        "sysctl -w net.ipv4.ip_forward=1".to_owned(),
+        "# Veth pair device: CONFIG_VETH is not set".to_owned(),
         "#   CONFIG_VETH=y".to_owned(),
         format!("# {}: line 1 is to be", file.display()),
-        "rootwait cgroup_enable=memory".to_owned(),
-        "reboot".to_owned(),
+        "#   rootwait cgroup_enable=memory".to_owned(),
+        "# then reboot".to_owned(),
+        "# rm -rf x; (y".to_owned(),
+        // What no command mends is said all the same.
+        "# tmpfs: the lack of CAP_SYS_ADMIN".to_owned(),
     ] {
         assert!(text.lines().any(|l| l == line), "{line}\n{text}");
     }
     assert!(!text.contains("CONFIG_BRIDGE"));
+    // A shell that gets all of it runs the commands, each once, and neither boots the machine nor
+    // takes the line of a file for one.
+    let commands: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
+    assert_eq!(commands, ["sysctl -w a=1", "mount x"], "{text}");
 }

@@ -169,7 +169,13 @@ fn summary(out: &mut String, purpose: Purpose, answers: &[Answer], style: Style)
     let _ = writeln!(out, "{said}");
 }
 
-/// What `--fix` prints: commands, and the lines of files that cannot be had by a command.
+/// A line that no shell runs, whatever is in it.
+pub fn remark(out: &mut String, text: &str) {
+    let _ = writeln!(out, "# {}", text.replace('\n', "\n# "));
+}
+
+/// What `--fix` prints, for a shell as it is: commands, and as remarks what cannot be had by a
+/// command, the lines of files among it.
 pub fn fixes(answers: &[Answer], purpose: Purpose, root: &std::path::Path) -> String {
     let mut out = String::new();
     let mut words = super::boot::Words::default();
@@ -178,28 +184,32 @@ pub fn fixes(answers: &[Answer], purpose: Purpose, root: &std::path::Path) -> St
         if !answer.lacks(purpose) {
             continue;
         }
-        let (label, mend) = (answer.item.label, answer.mend());
+        let mend = answer.verdict.mend.as_str();
+        remark(&mut out, &format!("{}: {}", answer.item.label, answer.verdict.detail));
         if words.take(mend) {
-            let _ = writeln!(out, "# {label}: {}: see the boot words below", answer.verdict.detail);
+            remark(&mut out, "see the boot words below");
+        } else if mend.starts_with('#') || mend == "reboot" {
+            remark(&mut out, mend.trim_start_matches("# "));
         } else if !mend.is_empty() {
-            let _ = writeln!(out, "# {label}: {}\n{mend}", answer.verdict.detail);
-        } else if answer.verdict.state == State::Absent && !answer.item.symbols.is_empty() {
+            // Once for all that it mends.
+            if !out.lines().any(|line| line == mend) {
+                let _ = writeln!(out, "{mend}");
+            }
+        } else if answer.verdict.state == State::Absent {
             let first = answer.item.symbols.iter().filter_map(|s| s.split('|').next());
             symbols.extend(first);
         }
     }
     symbols.dedup();
     if !symbols.is_empty() {
-        out.push_str("# a kernel built with:\n");
-        symbols.iter().for_each(|symbol| {
-            let _ = writeln!(out, "#   CONFIG_{symbol}=y");
-        });
+        remark(&mut out, "a kernel built with:");
+        symbols.iter().for_each(|symbol| remark(&mut out, &format!("  CONFIG_{symbol}=y")));
     }
     if !words.is_empty() {
         out.push_str(&boot(&words, root));
     }
     if out.is_empty() {
-        out.push_str("# nothing to change\n");
+        remark(&mut out, "nothing to change");
     }
     out
 }
@@ -217,13 +227,11 @@ fn boot(words: &super::boot::Words, root: &std::path::Path) -> String {
         );
     };
     let path = edit.path.display();
-    let mut out = match edit.line {
-        Some(n) => format!("# {path}: line {n} is to be\n{}\n", edit.text),
-        None => format!("# {path}: a line is to be added\n{}\n", edit.text),
+    let what = match edit.line {
+        Some(n) => format!("line {n} is to be"),
+        None => "a line is to be added".to_owned(),
     };
-    if !edit.then.is_empty() {
-        let _ = writeln!(out, "{}", edit.then);
-    }
-    out.push_str("reboot\n");
-    out
+    let then = if edit.then.is_empty() { "" } else { " && " };
+    // The line is for an editor, and what follows is of use only after that.
+    format!("# {path}: {what}\n#   {}\n# then {}{then}reboot\n", edit.text, edit.then)
 }

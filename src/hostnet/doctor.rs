@@ -16,6 +16,7 @@ use crate::hostnet::walls::{Hook, from_iptables, walls};
 use crate::net::reply::{Address, Link};
 use crate::net::rtnl::{LOOPBACK, Rtnl};
 use crate::sys::netlink::errno as net_errno;
+use crate::sys::spawn::shell_quote;
 use crate::sys::{cred, errno, fd};
 use crate::util::blame::Explain;
 use crate::util::sentence::sentence;
@@ -156,9 +157,9 @@ impl Holder {
                  systemctl restart dnsmasq && lxc-net start"
             ),
             Some((pid, name)) => {
-                format!("systemctl stop {name} (or kill {pid}), then lxc-net start")
+                format!("systemctl stop {} || kill {pid}; lxc-net start", shell_quote(name))
             }
-            None => format!("ss -lnp 'sport = :{}' shows it to root of the host", self.port),
+            None => format!("ss -lnp 'sport = :{}' # as root of the host", self.port),
         }
     }
 }

@@ -44,7 +44,21 @@ fn the_exit_status_is_the_answer() {
     assert_eq!(status(Path::new("/nonexistent/config"), &[]), Some(2));
     let dir = Dir::new();
     assert_eq!(status(&dir.file("text", "no configuration\n"), &[]), Some(2));
+    // Nor is one what a kernel's build has made of it.
+    assert_eq!(status(&dir.file("autoconf.h", "#define CONFIG_VETH 1\n"), &[]), Some(2));
+    // An answer that nobody gets to read is none.
+    let mut command = Command::new(BINARY);
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    command.arg("lxc-checkconfig").env("CONFIG", board("rockchip-4.4")).stdout(full);
+    assert_eq!(command.output().unwrap().status.code(), Some(2));
     assert_eq!(status(&board("openwrt-5.15"), &["--for", "fun"]), Some(1));
+}
+
+/// No symbol tells whether a kernel has cgroup namespaces, and this one has none.
+#[test]
+fn what_no_symbol_tells_is_not_said() {
+    let text = String::from_utf8(check(&board("rockchip-4.4"), &[]).stdout).unwrap();
+    assert!(text.contains("Cgroups: enabled") && !text.contains("Cgroup namespace"), "{text}");
 }
 
 #[test]

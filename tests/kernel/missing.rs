@@ -92,6 +92,7 @@ fn number(name: &str) -> libc::c_long {
         "statx" => libc::SYS_statx,
         "bpf" => libc::SYS_bpf,
         "rseq" => libc::SYS_rseq,
+        "unshare" => libc::SYS_unshare,
         _ => panic!("no system call {name:?} in this list"),
     }
 }

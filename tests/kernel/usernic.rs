@@ -449,7 +449,7 @@ fn checkconfig_knows_what_lacks() {
         m.dir.display()
     );
     let said = m.sh(&early).stdout;
-    assert!(said.lines().any(|l| l == "newgrp late"), "{said}");
+    assert!(said.lines().any(|l| l == "# log in again"), "{said}");
 }
 
 /// Each invocation with Debian's helper and with ours: the status, what is printed on success, and
