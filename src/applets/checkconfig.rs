@@ -149,7 +149,8 @@ fn json(
         let verdict = &answer.verdict;
         let text = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
         let settled = verdict.is_there() && !answer.lacks(purpose);
-        let symbols = answer.item.symbols.iter().map(|s| Value::from(format!("CONFIG_{s}")));
+        let symbols =
+            answer.item.symbols.split_whitespace().map(|s| Value::from(format!("CONFIG_{s}")));
         Value::from(vec![
             ("id", answer.item.id.into()),
             ("label", answer.item.label.into()),

@@ -138,7 +138,7 @@ impl Host {
 
     /// Whether the item's modules are loaded; `None` for what is built in or no module.
     pub(super) fn loaded(&self, item: &Item) -> Option<bool> {
-        let name = item.modules.first().filter(|_| self.live)?;
+        let name = item.modules.split_whitespace().next().filter(|_| self.live)?;
         match self.modules.presence(name) {
             Presence::Loaded if self.is_module(item) => Some(true),
             Presence::OnDisk => Some(false),

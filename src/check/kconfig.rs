@@ -68,9 +68,9 @@ impl Kconfig {
     }
 
     /// All of them, each as [`Self::built`]; the least counts, and the one that is missing is named.
-    pub(super) fn all(&self, symbols: &[&'static str]) -> (Built, &'static str) {
+    pub(super) fn all(&self, symbols: &'static str) -> (Built, &'static str) {
         let mut least = (Built::In, "");
-        for symbol in symbols {
+        for symbol in symbols.split_whitespace() {
             match (self.built(symbol), least.0) {
                 (Built::Not, _) => return (Built::Not, symbol),
                 (Built::Module, Built::In) => least = (Built::Module, symbol),

@@ -196,7 +196,7 @@ pub fn fixes(answers: &[Answer], purpose: Purpose, root: &std::path::Path) -> St
                 let _ = writeln!(out, "{mend}");
             }
         } else if answer.verdict.state == State::Absent {
-            let first = answer.item.symbols.iter().filter_map(|s| s.split('|').next());
+            let first = answer.item.symbols.split_whitespace().filter_map(|s| s.split('|').next());
             symbols.extend(first);
         }
     }

@@ -88,7 +88,7 @@ fn known(host: &Host, item: &Item) -> Verdict {
 /// By the lists of modules, if they say anything about all of the row's.
 fn by_modules(host: &Host, item: &Item) -> Option<Verdict> {
     let mut on_disk = false;
-    for name in item.modules {
+    for name in item.modules.split_whitespace() {
         match host.modules.presence(name) {
             Presence::Unseen => return None,
             Presence::OnDisk => on_disk = true,
@@ -106,8 +106,8 @@ fn by_modules(host: &Host, item: &Item) -> Option<Verdict> {
 
 /// Tries it, unless that would make the kernel load a module.
 fn guarded(host: &Host, item: &Item, tries: Tries) -> Verdict {
-    let on_disk = |name: &&str| host.modules.presence(name) == Presence::OnDisk;
-    if item.modules.iter().any(on_disk) {
+    let on_disk = |name: &str| host.modules.presence(name) == Presence::OnDisk;
+    if item.modules.split_whitespace().any(on_disk) {
         return known(host, item);
     }
     judged(host, item, attempt(host, tries, false).or_else(|refusal| again(host, tries, refusal)))
