@@ -19,7 +19,11 @@ use std::path::{Path, PathBuf};
 const IDS: u64 = 65536;
 
 pub(super) fn modules(host: &Host) -> Verdict {
+    let of_others = dirs::names(&host.path("lib/modules")).is_ok_and(|names| !names.is_empty());
     match host.modules.are_lost() {
+        true if !of_others => {
+            Verdict::absent("none are installed: what is built in is all there is")
+        }
         true => Verdict::blocked(
             format!(
                 "/lib/modules/{} is missing: the kernel was replaced since it was booted, and \

@@ -410,8 +410,15 @@ fn a_closed_directory_on_the_way_is_named() {
 
 #[test]
 fn lost_and_locked_modules_are_told() {
-    let (_dir, gone) = host(&[("proc/modules", "")], 0);
+    let of_another = ("lib/modules/6.1.1/modules.dep", "");
+    let (_dir, gone) = host(&[("proc/modules", ""), of_another], 0);
     assert_eq!(files::modules(&gone).mend, "reboot");
+    // A board's kernel that is all in one piece was not replaced.
+    let (_dir, without) = host(&[("proc/modules", "")], 0);
+    assert_eq!(
+        (files::modules(&without).state, files::modules(&without).mend),
+        (State::Absent, "".into())
+    );
     let list = [
         ("proc/modules", ""),
         ("lib/modules/6.1.0/modules.dep", "kernel/net/ipvlan.ko.xz:\nkernel/veth.ko:\n"),
