@@ -23,16 +23,7 @@ type Result = std::result::Result<Verdict, Refusal>;
 fn layout(host: &Host) -> std::result::Result<Layout, Verdict> {
     let base = if host.euid == 0 { Base::Init } else { Base::Own };
     Layout::probe(base, &[]).map_err(|error| match *error {
-        Fault::NoHierarchy { unwritable: Some(dir) } if host.euid != 0 => {
-            let what = format!("{} is not this user's to write in", dir.display());
-            Verdict::new(State::RootOnly, what).mend(
-                "# systemd-run --user --scope -p Delegate=yes -- lxc-start …  (without systemd root \
-                 gives the user a cgroup: mkdir, chown, and the shell's number into cgroup.procs)",
-            )
-        }
-        Fault::NoHierarchy { unwritable: Some(dir) } => {
-            Verdict::blocked(format!("{} is read-only", dir.display()), "")
-        }
+        Fault::NoHierarchy { unwritable: Some(dir) } => closed(host, &dir.to_string_lossy()),
         Fault::NoHierarchy { .. } => Verdict::blocked(
             "no cgroup file system is mounted",
             match dirs::exists(Path::new("/sys/kernel/cgroup")) {
@@ -48,6 +39,17 @@ fn layout(host: &Host) -> std::result::Result<Layout, Verdict> {
     })
 }
 
+/// A hierarchy that is there and not to be written in.
+fn closed(host: &Host, dir: &str) -> Verdict {
+    match host.euid {
+        0 => Verdict::blocked(format!("{dir} is read-only"), ""),
+        _ => Verdict::new(State::RootOnly, format!("{dir} is not this user's to write in")).mend(
+            "# systemd-run --user --scope -p Delegate=yes -- lxc-start …  (without systemd root \
+             gives the user a cgroup: mkdir, chown, and the shell's number into cgroup.procs)",
+        ),
+    }
+}
+
 /// The hierarchy of a controller.
 fn find(host: &Host, name: &str) -> std::result::Result<Hierarchy, Verdict> {
     let layout = layout(host)?;
@@ -58,6 +60,15 @@ fn find(host: &Host, name: &str) -> std::result::Result<Hierarchy, Verdict> {
         Missing::Disabled => boot::disabled(host, name),
         Missing::NotMounted => {
             let name = if name == "io" { "blkio" } else { name };
+            let point = host.mountinfo.lines().find_map(|line| {
+                let (left, right) = line.split_once(" - cgroup ")?;
+                let has = right.split([' ', ',']).any(|word| word == name);
+                left.split(' ').nth(4).filter(|_| has)
+            });
+            // Some of the hierarchies are this user's, and not that.
+            if let Some(dir) = point {
+                return Err(closed(host, dir));
+            }
             let mend = format!(
                 "mkdir -p /sys/fs/cgroup/{name} && mount -t cgroup -o {name} cgroup /sys/fs/cgroup/{name}"
             );
