@@ -26,8 +26,6 @@ pub const APPLET: Applet = Applet {
 const DEFAULT_SECONDS: i64 = 60;
 /// Starts at the same time for each processor: a start waits for the kernel half of its time.
 const JOBS_PER_CPU: usize = 2;
-/// Containers that are stopped at the same time: they only wait.
-const STOPS: usize = 256;
 /// Some of the containers failed.
 const SOME: u8 = 2;
 
@@ -95,13 +93,14 @@ fn how(ctx: &Context, matches: &ArgMatches, action: Action) -> Result<How, Failu
     }
     let jobs = match get_text(ctx, matches, "jobs")? {
         Some(text) => match text.parse() {
-            Ok(jobs) if jobs > 0 => jobs,
+            Ok(jobs) if jobs > 0 => run::WORKERS.min(jobs),
             _ => {
                 let text = format!("--jobs: \"{text}\" is not a number of containers");
                 return Err(Failure::usage(ctx.prog, text));
             }
         },
-        None if action.ends() => STOPS,
+        // They only wait.
+        None if action.ends() => run::WORKERS,
         None => crate::sys::process::cpus() * JOBS_PER_CPU,
     };
     let patience = Patience::seconds(seconds);
@@ -171,7 +170,6 @@ fn describe(plan: &Plan, how: &How) -> String {
 fn tell(ctx: &Context, news: &News<'_>) {
     match news {
         News::Warning(name, text) => ctx.warn_about(name, text),
-        News::Waits(name, text) => ctx.warn_about(name, text),
         News::Done(name, outcome, took) => {
             if let Outcome::Killed(why) = outcome {
                 ctx.warn_about(name, &format!("{why}; it was killed"));

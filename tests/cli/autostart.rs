@@ -49,6 +49,12 @@ fn a_plan_shows_who_waits_for_whom() {
 }
 
 #[test]
+fn what_a_process_has_descriptors_for_is_the_most_at_a_time() {
+    let plan = "start: at most 400 at the same time, 60 seconds for each\n";
+    Dir::new().tool("lxc-autostart", &["--dry-run", "-j", "9999"]).ends(0).prints(plan);
+}
+
+#[test]
 fn what_is_wrong_is_said() {
     let dir = several();
     dir.container("x", "lxc.start.auto = 1\nlxc.start.after = x\n")

@@ -214,6 +214,43 @@ fn a_command_that_never_ends_does_not_stay_in_the_container() {
     }
 }
 
+/// A command may well wait by itself: what is waited for is said while it does.
+#[test]
+fn a_command_that_waits_is_named_meanwhile() {
+    let m = Machine::new();
+    let waits = "lxc.start.ready = /bin/sh -c \"until test -e /tmp/go; do sleep 0.1; done\"\n";
+    let db = logged(&m, "db", waits);
+    let run = Background::new(&m, &[]);
+    let waits = format!("{db}: runs; waiting for success of '/bin/sh -c");
+    eventually(10, "a word on the command", || run.stderr().contains(&waits).then_some(()));
+    m.inside(&db, "touch /tmp/go").ok();
+    let (status, out) = run.end();
+    assert_eq!((status, word(&out, &db)), (0, "ready".into()));
+}
+
+/// More than a process may have descriptors for.
+#[test]
+fn hundreds_at_a_time_are_no_more_than_there_are_descriptors_for() {
+    let m = Machine::new();
+    for n in 0..520 {
+        let dir = m.lxcpath().join(format!("n{n}"));
+        fs::create_dir(&dir).unwrap();
+        let hook =
+            "lxc.rootfs.path = dir:/nonexistent\nlxc.hook.pre-start = sh -c 'sleep 2; exit 9'\n";
+        fs::write(dir.join("config"), format!("lxc.start.auto = 1\n{hook}")).unwrap();
+    }
+    let limited = format!(
+        "ulimit -n 1024; exec {} lxc-autostart -P {} -j 9999",
+        crate::machine::BINARY,
+        m.lxcpath().display()
+    );
+    let said = m.sh(&limited);
+    assert_eq!(said.stdout.lines().count(), 520);
+    let err = said.fails(1);
+    let hooks = err.lines().filter(|line| line.contains("exited with status 9")).count();
+    assert_eq!(hooks, 520, "{err}");
+}
+
 #[test]
 fn an_address_makes_it_ready() {
     let m = Machine::new();

@@ -48,12 +48,10 @@ impl Outcome {
 /// What a process says of its work.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Message {
-    /// Something odd.
+    /// Something odd, or what takes long.
     Warning(String),
     /// The container runs; what follows costs nothing but time.
     Runs,
-    /// It takes long, because of this.
-    Waits(String),
     /// The end.
     Done(Outcome),
 }
@@ -68,7 +66,6 @@ impl Message {
         let (tag, text) = match self {
             Self::Warning(text) => ('w', text.clone()),
             Self::Runs => ('r', String::new()),
-            Self::Waits(text) => ('q', text.clone()),
             Self::Done(Outcome::Started) => ('S', String::new()),
             Self::Done(Outcome::Ready) => ('R', String::new()),
             Self::Done(Outcome::Rebooted) => ('B', String::new()),
@@ -89,7 +86,6 @@ impl Message {
         Some(match tag {
             b'w' => Self::Warning(text),
             b'r' => Self::Runs,
-            b'q' => Self::Waits(text),
             b'S' => Self::Done(Outcome::Started),
             b'R' => Self::Done(Outcome::Ready),
             b'B' => Self::Done(Outcome::Rebooted),
@@ -132,7 +128,7 @@ pub(super) struct Job {
     pub patience: Patience,
 }
 
-/// After this long it is said what a job waits for.
+/// After this long it is said what is waited for.
 pub(super) const QUIET: Duration = Duration::from_secs(2);
 /// How often a container is looked at that does not tell by itself: at first, and later.
 const POLL: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
@@ -157,16 +153,17 @@ impl Job {
         match self.action {
             Some(Action::Start) => {
                 let notify = self.start(link)?;
-                self.wait_ready(link, notify, deadline)
+                self.wait_ready(notify, deadline)
             }
-            None => self.wait_ready(link, None, deadline),
+            None => self.wait_ready(None, deadline),
             Some(Action::Reboot) => {
                 self.ask(link, Request::Reboot)?;
                 // A notification may only come from a start of ours.
                 match self.ready {
                     Readiness::Running | Readiness::Notify => {}
                     _ => {
-                        self.wait_ready(link, None, deadline)?;
+                        tell(link, &Message::Runs);
+                        self.wait_ready(None, deadline)?;
                     }
                 }
                 Ok(Outcome::Rebooted)
@@ -209,10 +206,10 @@ impl Job {
         Ok(notify)
     }
 
-    /// Waits until the running container is ready.
+    /// Waits until the running container is ready; a command may take all the time, so the parent
+    /// says what is waited for.
     fn wait_ready(
         &self,
-        link: &OwnedFd,
         notify: Option<Notify>,
         deadline: Option<Instant>,
     ) -> Result<Outcome, Outcome> {
@@ -222,8 +219,6 @@ impl Job {
             Readiness::Address | Readiness::Notify => Vec::new(),
         };
         let what = awaited(&self.ready);
-        let quiet = Instant::now() + QUIET;
-        let mut told = false;
         let mut pause = POLL.0;
         loop {
             let ready = match &self.ready {
@@ -244,10 +239,6 @@ impl Job {
                 let seconds = self.patience.whole_seconds();
                 let text = format!("runs, but is not ready after {seconds} seconds: no {what}");
                 return Err(Outcome::Failed(text, None));
-            }
-            if now >= quiet && !told {
-                told = true;
-                tell(link, &Message::Waits(format!("runs; waiting for {what}")));
             }
             let until = deadline.map_or(now + pause, |end| end.min(now + pause));
             match &notify {
@@ -305,7 +296,7 @@ impl Job {
     fn wait(&self, link: &OwnedFd, asked: Asked) -> Result<(), PowerError> {
         let text = asked.describe(self.patience);
         asked.wait_telling(&self.container, self.patience, QUIET, || {
-            tell(link, &Message::Waits(text));
+            tell(link, &Message::Warning(text));
         })
     }
 
@@ -398,9 +389,8 @@ mod tests {
     #[test]
     fn messages_come_back() {
         let all = [
-            Message::Warning("w".into()),
+            Message::Warning("wö".into()),
             Message::Runs,
-            Message::Waits("ö".into()),
             Message::Done(Outcome::Started),
             Message::Done(Outcome::Ready),
             Message::Done(Outcome::Rebooted),

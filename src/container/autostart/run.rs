@@ -26,10 +26,8 @@ pub struct How {
 
 /// What the caller hears while it goes on.
 pub enum News<'a> {
-    /// Something odd about a container.
+    /// Something odd about a container, or what it waits for.
     Warning(&'a str, &'a str),
-    /// A container waits, for this.
-    Waits(&'a str, &'a str),
     /// It is done with a container, after this time.
     Done(&'a str, &'a Outcome, Duration),
 }
@@ -87,8 +85,9 @@ struct Worker {
     begun: Instant,
     /// When it is given up.
     deadline: Option<Instant>,
-    /// It counts for the cap.
-    busy: bool,
+    /// When it has to be said what it waits for: it only waits until its container is ready, and does
+    /// not count for the cap.
+    quiet: Option<Instant>,
 }
 
 struct Run<'a> {
@@ -104,6 +103,9 @@ struct Run<'a> {
     tally: Tally,
 }
 
+/// Processes at the same time, those included that only wait until their container is ready: with
+/// two descriptors each they stay below the usual limit of 1024.
+pub const WORKERS: usize = 400;
 const NO_WAIT: Patience = Patience::For(Duration::ZERO);
 /// How long a start may take that nobody waits to be ready.
 const UNASKED: Patience = Patience::For(Duration::from_secs(60));
@@ -119,7 +121,7 @@ impl Run<'_> {
         for at in 0..self.tasks.len() {
             if let Phase::Working(worker) = &self.tasks[at].phase {
                 if worker.deadline.is_some_and(|end| now >= end) {
-                    let outcome = self.too_slow(worker.busy);
+                    let outcome = self.too_slow(worker.quiet.is_none());
                     self.finish(at, &outcome);
                 }
             }
@@ -152,12 +154,18 @@ impl Run<'_> {
     fn is_free(&self, at: usize, now: Instant) -> bool {
         let node = self.node(at);
         let counts = |other: &Node| other.role == Role::Act && other.wave < node.wave;
-        let busy = |task: &&Task| matches!(&task.phase, Phase::Working(w) if w.busy);
+        let workers = || {
+            self.tasks.iter().filter_map(|task| match &task.phase {
+                Phase::Working(worker) => Some(worker),
+                _ => None,
+            })
+        };
         node.role != Role::Act
             || node.after.iter().all(|&other| self.is_settled(other, now))
                 && (0..self.tasks.len())
                     .all(|other| !counts(self.node(other)) || self.is_settled(other, now))
-                && self.tasks.iter().filter(busy).count() < self.how.jobs
+                && workers().filter(|worker| worker.quiet.is_none()).count() < self.how.jobs
+                && workers().count() < WORKERS
     }
 
     fn begin(&mut self, at: usize) -> Result<(), SysError> {
@@ -188,8 +196,9 @@ impl Run<'_> {
                 if let Some(pidfd) = &pidfd {
                     self.epoll.add(pidfd.as_fd(), at as u64, Ready::READ)?;
                 }
-                let worker = Worker { pid, link, pidfd, begun, deadline, busy: acts };
-                self.tasks[at].phase = Phase::Working(worker);
+                let quiet = Some(begun + QUIET).filter(|_| !acts);
+                let worker = Worker { pid, link, pidfd, begun, deadline, quiet };
+                self.tasks[at] = Task { phase: Phase::Working(worker), told: false };
             }
             Err(text) => self.finish(at, &Outcome::Failed(text, None)),
         }
@@ -239,7 +248,10 @@ impl Run<'_> {
     fn wait(&mut self) -> Result<(), SysError> {
         let now = Instant::now();
         let due = self.tasks.iter().filter_map(|task| match &task.phase {
-            Phase::Working(worker) => worker.deadline,
+            Phase::Working(worker) => {
+                let quiet = worker.quiet.filter(|when| *when > now);
+                [worker.deadline, quiet].into_iter().flatten().min()
+            }
             Phase::Settled(when) => Some(*when).filter(|when| *when > now),
             Phase::Blocked => Some(self.begun + QUIET).filter(|when| *when > now),
         });
@@ -261,9 +273,8 @@ impl Run<'_> {
                 .is_some_and(|pidfd| event::pidfd_ended(pidfd.as_fd()) == Ok(true));
             let name = &self.plan.nodes[at].name;
             match job::receive(worker.link.as_fd()) {
-                Some(Some(Message::Runs)) => worker.busy = false,
+                Some(Some(Message::Runs)) => worker.quiet = Some(Instant::now() + QUIET),
                 Some(Some(Message::Warning(text))) => (self.tell)(&News::Warning(name, &text)),
-                Some(Some(Message::Waits(text))) => (self.tell)(&News::Waits(name, &text)),
                 Some(Some(Message::Done(outcome))) => {
                     let pid = worker.pid;
                     self.finish(at, &outcome);
@@ -306,24 +317,29 @@ impl Run<'_> {
         (self.tell)(&News::Done(&node.name, outcome, took));
     }
 
-    /// After a while those that wait for others say for whom, once.
+    /// After a while those that wait for others, or to be ready, say for what, once.
     fn tell_waiting(&mut self, now: Instant) {
-        if now < self.begun + QUIET {
-            return;
-        }
         for at in 0..self.tasks.len() {
-            let task = &self.tasks[at];
-            if task.told || !matches!(task.phase, Phase::Blocked) {
-                continue;
-            }
-            let node = self.node(at);
-            let before = node.after.iter().filter(|&&other| !self.is_settled(other, now));
-            let names: Vec<&str> = before.map(|&other| self.node(other).name.as_str()).collect();
-            if !names.is_empty() {
-                let text = format!("waits for {}", names.join(", "));
-                (self.tell)(&News::Waits(&self.plan.nodes[at].name, &text));
-                self.tasks[at].told = true;
-            }
+            let (task, node) = (&self.tasks[at], self.node(at));
+            let text = match &task.phase {
+                Phase::Blocked if !task.told && now >= self.begun + QUIET => {
+                    let before = node.after.iter().filter(|&&other| !self.is_settled(other, now));
+                    let names = before.map(|&other| self.node(other).name.as_str());
+                    let names: Vec<&str> = names.collect();
+                    if names.is_empty() {
+                        continue;
+                    }
+                    format!("waits for {}", names.join(", "))
+                }
+                Phase::Working(worker)
+                    if !task.told && worker.quiet.is_some_and(|when| now >= when) =>
+                {
+                    format!("runs; waiting for {}", job::awaited(&node.ready))
+                }
+                _ => continue,
+            };
+            (self.tell)(&News::Warning(&self.plan.nodes[at].name, &text));
+            self.tasks[at].told = true;
         }
     }
 }
