@@ -190,11 +190,11 @@ fn start(ctx: &Context, target: &Container, mode: Mode, words: &[String]) -> Res
         ..AttachOptions::default()
     };
     attachment.run(&config, &options)?;
-    let asked = match power::ask(target, guest::Request::Halt) {
+    let asked = match power::ask(target, guest::Request::Halt, Patience::seconds(HALT_SECONDS)) {
         Err(e) if e.is_not_running() => return Ok(()),
         asked => asked?,
     };
-    match asked.wait(target, Patience::seconds(HALT_SECONDS)) {
+    match asked.wait(target) {
         Err(power::PowerError::TooSlow { .. }) => {
             power::kill(&target.client(), Patience::Forever)?;
             Ok(())

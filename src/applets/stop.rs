@@ -56,10 +56,11 @@ fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
         power::unfreeze(&container)?;
     }
     let request = if reboot { Request::Reboot } else { Request::Halt };
-    let asked = match power::ask(&container, request) {
+    let patience = Patience::seconds(seconds);
+    let asked = match power::ask(&container, request, patience) {
         // It ended meanwhile, or does so now.
         Err(e) if e.is_not_running() && !reboot => {
-            return match power::wait(&container, &[State::Stopped], Patience::seconds(seconds))? {
+            return match power::wait(&container, &[State::Stopped], patience)? {
                 false if seconds != 0 => {
                     Err(Failure::new(format!("it is still STOPPING after {seconds} seconds")))
                 }
@@ -71,7 +72,7 @@ fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     if seconds == 0 {
         return Ok(ExitCode::SUCCESS);
     }
-    match wait(ctx, &container, asked, seconds) {
+    match wait(ctx, &container, asked) {
         Err(e @ PowerError::TooSlow { .. }) if !reboot && !nokill => {
             power::kill(&client, Patience::Forever)?;
             ctx.warn(&format!("{}; it was killed", report::sentence(&e)));
@@ -85,15 +86,9 @@ fn run(ctx: &Context, matches: &ArgMatches) -> Result<ExitCode, Failure> {
 }
 
 /// Waits, and after a while says for whom.
-fn wait(
-    ctx: &Context,
-    container: &Container,
-    asked: Asked,
-    seconds: i64,
-) -> Result<(), PowerError> {
-    let patience = Patience::seconds(seconds);
-    let text = asked.describe(patience);
-    asked.wait_telling(container, patience, QUIET, || {
+fn wait(ctx: &Context, container: &Container, asked: Asked) -> Result<(), PowerError> {
+    let text = asked.describe();
+    asked.wait_telling(container, QUIET, || {
         if !ctx.quiet {
             report::say(ctx.prog, Some(container.name()), &text);
         }

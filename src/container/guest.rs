@@ -8,7 +8,7 @@ use crate::runtime::attach::{AttachError, Attachment, EnvRules, Options};
 use crate::sys::fd::{self, OpenFlags};
 use crate::sys::process::{self, Fork, KillOnDrop, Pid, Wait};
 use crate::sys::{SysError, dirs, event, procfs, signal};
-use crate::util::sentence::sentence;
+use crate::util::sentence::{one_line, sentence};
 use crate::util::signames::Signal;
 use crate::util::time::Patience;
 use std::os::fd::AsFd;
@@ -64,10 +64,12 @@ impl Looks {
         let field = |label| procfs::status_field(&status, label).unwrap_or_default();
         let mask = |label| u64::from_str_radix(field(label), 16).unwrap_or(0);
         let path = dirs::link_target(Path::new(&format!("/proc/{pid}/exe")));
-        let program = Path::new(&path).file_name().unwrap_or_default();
+        let program = Path::new(&path).file_name().unwrap_or_default().to_string_lossy();
         Self {
-            name: field("Name").to_owned(),
-            program: program.to_string_lossy().into_owned(),
+            // The kernel lets some control characters pass.
+            name: one_line(field("Name").to_owned()),
+            // It was replaced by an upgrade while it runs.
+            program: program.strip_suffix(" (deleted)").unwrap_or(&program).to_owned(),
             blocked: mask("SigBlk"),
             caught: mask("SigCgt"),
         }

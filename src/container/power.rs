@@ -225,15 +225,22 @@ pub struct Asked {
     pub init: String,
     /// What it is asked for.
     pub request: Request,
+    patience: Patience,
+    begun: Instant,
     watch: Watch,
 }
 
 /// Asks init for `request`: by the signal that the running container's configuration names, else
-/// in the way of that init. The state is watched from before that.
+/// in the way of that init. The state is watched from before that, and `patience` begins then: what
+/// is asked by a command has less time for what follows.
 ///
 /// Must come before all that may not happen twice: it may execute this program anew, see
 /// [`Inside::open`].
-pub fn ask(container: &Container, request: Request) -> Result<Asked, PowerError> {
+pub fn ask(
+    container: &Container,
+    request: Request,
+    patience: Patience,
+) -> Result<Asked, PowerError> {
     let client = container.client();
     let pid = client.init_pid()?;
     let pidfd = match client.init_pidfd()? {
@@ -258,8 +265,11 @@ pub fn ask(container: &Container, request: Request) -> Result<Asked, PowerError>
         Request::Halt => client.watch(&[State::Stopped], false)?,
         Request::Reboot => client.watch(&[State::Running], true)?,
     };
+    let begun = Instant::now();
     if let (Some(inside), Means::Command(_, signal)) = (inside, means) {
-        let ran = inside.run(COMMAND_PATIENCE).map_err(|cause| wait_error(container, cause))?;
+        let ran = inside
+            .run(Patience::For(command_time(patience)))
+            .map_err(|cause| wait_error(container, cause))?;
         let ended = || pidfd.as_ref().is_some_and(|p| event::pidfd_ended(p.as_fd()) == Ok(true));
         if ran != Wait::Exited(0) && !ended() {
             log::warn!("{means} in container {}: no success; sending {signal}", quoted(&name()));
@@ -271,11 +281,18 @@ pub fn ask(container: &Container, request: Request) -> Result<Asked, PowerError>
             .map_err(|cause| PowerError::Signal { name: name(), signal, pid, cause })?;
     }
     log::info!("{} (process {pid}) was asked by {means} to {}", looks.name, request.what());
-    Ok(Asked { means, pid, init: looks.name, request, watch })
+    Ok(Asked { means, pid, init: looks.name, request, patience, begun, watch })
 }
 
-/// How long init's own program for halt and reboot may take to tell it.
-const COMMAND_PATIENCE: Patience = Patience::For(Duration::from_secs(10));
+/// How long init's own program for halt and reboot may take to tell it: half of a short time, so
+/// that init has the rest for the signal that is sent instead.
+fn command_time(patience: Patience) -> Duration {
+    const MOST: Duration = Duration::from_secs(10);
+    match patience {
+        Patience::For(time) if !time.is_zero() => MOST.min(time / 2),
+        _ => MOST,
+    }
+}
 
 /// What the running container's configuration says.
 fn configured(client: &Client, request: Request) -> Option<Signal> {
@@ -288,27 +305,29 @@ impl Asked {
     ///
     /// # Errors
     /// [`PowerError::TooSlow`] when it was not reached in time.
-    pub fn wait(self, container: &Container, patience: Patience) -> Result<(), PowerError> {
-        self.wait_telling(container, patience, Duration::MAX, || {})
+    pub fn wait(self, container: &Container) -> Result<(), PowerError> {
+        self.wait_telling(container, Duration::MAX, || {})
     }
 
-    /// The same, calling `tell` once if it takes longer than `quiet`.
+    /// The same, calling `tell` once if it takes longer than `quiet` since it was asked.
     ///
     /// # Errors
     /// As [`Asked::wait`].
     pub fn wait_telling(
         self,
         container: &Container,
-        patience: Patience,
         quiet: Duration,
         tell: impl FnOnce(),
     ) -> Result<(), PowerError> {
         let failed = |cause| wait_error(container, cause);
-        let deadline = patience.deadline();
+        let deadline = match self.patience {
+            Patience::Forever => None,
+            Patience::For(time) => self.begun.checked_add(time),
+        };
         let reached = match self.watch {
             Watch::Reached(state) => Some(state),
             Watch::Pending(stream) => {
-                let early = Instant::now().checked_add(quiet);
+                let early = self.begun.checked_add(quiet);
                 let early = early.filter(|early| deadline.is_none_or(|end| *early < end));
                 if let Some(early) = early {
                     let ready = event::poll(stream.as_fd(), Ready::READ, Some(early));
@@ -330,7 +349,7 @@ impl Asked {
         if reached == Some(State::Stopped) {
             return Err(PowerError::Stopped { name });
         }
-        let seconds = patience.whole_seconds();
+        let seconds = self.patience.whole_seconds();
         Err(PowerError::TooSlow { name, what, seconds, means: self.means })
     }
 }
@@ -354,13 +373,14 @@ pub fn kill(client: &Client, patience: Patience) -> Result<bool, PowerError> {
 
 impl Asked {
     /// What we wait for, for a person.
-    pub fn describe(&self, patience: Patience) -> String {
-        let Self { means, pid, init, request, .. } = self;
+    pub fn describe(&self) -> String {
+        let Self { means, pid, init, request, patience, .. } = self;
         let what = request.what();
         let limit = match patience {
             Patience::Forever => "as long as it takes".to_owned(),
             Patience::For(_) => format!("up to {} seconds", patience.whole_seconds()),
         };
+        let init = if init.is_empty() { "init" } else { init };
         format!("{init} (process {pid}) was asked by {means} to {what}; waiting {limit} for it")
     }
 }

@@ -4,6 +4,7 @@
 use crate::machine::{Machine, Outcome, eventually};
 use crate::systemd::{debian, with_copy};
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
 
@@ -339,6 +340,10 @@ fn the_inits_are_known_without_a_configured_signal() {
     m.lxc("stop", &["-n", &busybox, "-r"]).ok();
     assert_ne!(m.init_pid(&busybox), before);
     eventually(5, "the trap", || root.join("ready").exists().then_some(()));
+    // An upgrade inside has replaced its file: it is still what it was.
+    m.inside(&busybox, "cp /bin/busybox /bin/new && mv /bin/new /bin/busybox").ok();
+    let exe = format!("/proc/{}/exe", m.init_pid(&busybox));
+    assert!(fs::read_link(exe).unwrap().to_string_lossy().ends_with("busybox (deleted)"));
     for name in [&busybox, &program] {
         let said = m.lxc("stop", &["-n", name]);
         assert!(!said.stderr.contains("killed"), "{}", said.stderr);
@@ -358,6 +363,50 @@ fn lxc_stop_says_what_it_waits_for() {
     assert!(err.contains("sleep (process "), "{err}");
     assert!(err.contains("was asked by SIGUSR1 to halt; waiting up to 3 seconds for it"), "{err}");
     assert!(err.contains("it was killed"), "{err}");
+}
+
+/// What asks init is the container's, and may hang: its time is a part of the whole, and what comes
+/// after it is killed.
+#[test]
+fn a_halting_command_that_hangs_keeps_to_the_time() {
+    let m = Machine::new();
+    let lines = format!("{NO_SIGNALS}lxc.init.cmd = /bin/runit\n");
+    let name = logged(&m, "runit", &lines);
+    let bin = m.lxcpath().join(&name).join("rootfs/bin");
+    for program in ["runit", "runit-init"] {
+        fs::write(bin.join(program), "#!/bin/sh\ntrap '' INT\nwhile :; do sleep 1; done\n")
+            .unwrap();
+        fs::set_permissions(bin.join(program), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let stops: [(&str, &[&str]); 2] = [("stop", &["-n", &name]), ("autostart", &["-s"])];
+    for (tool, args) in stops {
+        m.start(&name);
+        let begun = std::time::Instant::now();
+        let said = m.lxc(tool, &[args, &["-t", "2"]].concat());
+        let took = begun.elapsed().as_secs();
+        let killed = "did not halt within 2 seconds after SIGCONT; it was killed";
+        assert!(said.stderr.contains(killed) && took < 6, "{took} s: {}", said.stderr);
+        said.ok();
+    }
+    m.start(&name);
+    let err = m.lxc("autostart", &["-r", "-t", "2"]).fails(1);
+    assert!(err.contains("did not reboot within 2 seconds after SIGINT"), "{err}");
+}
+
+/// The name of init is the container's to choose, and is shown on the caller's terminal.
+#[test]
+fn the_name_of_init_does_not_reach_the_terminal() {
+    let m = Machine::new();
+    let lines = "lxc.net.0.type = empty\nlxc.mount.auto = proc\nlxc.init.cmd = /bin/sh /evil\n";
+    let name = m.container("evil", lines);
+    let root = m.lxcpath().join(&name).join("rootfs");
+    let evil = "printf 'e\\033[2J' >/proc/1/comm\n>/ready\nwhile :; do sleep 1; done\n";
+    fs::write(root.join("evil"), evil).unwrap();
+    m.start(&name);
+    eventually(5, "its name", || root.join("ready").exists().then_some(()));
+    let said = m.lxc("stop", &["-n", &name, "-t", "3"]);
+    assert!(said.stderr.contains(r"e\u{1b}[2J (process "), "{}", said.stderr);
+    assert!(!said.stderr.contains('\x1b'));
 }
 
 #[test]

@@ -278,7 +278,7 @@ impl Job {
             // A frozen init would hear the signal after the timeout only.
             power::unfreeze(&self.container).map_err(ended)?;
         }
-        let asked = power::ask(&self.container, request).map_err(ended)?;
+        let asked = power::ask(&self.container, request, self.patience).map_err(ended)?;
         if self.patience == Patience::For(Duration::ZERO) {
             return Ok(Outcome::Asked);
         }
@@ -294,8 +294,8 @@ impl Job {
     }
 
     fn wait(&self, link: &OwnedFd, asked: Asked) -> Result<(), PowerError> {
-        let text = asked.describe(self.patience);
-        asked.wait_telling(&self.container, self.patience, QUIET, || {
+        let text = asked.describe();
+        asked.wait_telling(&self.container, QUIET, || {
             tell(link, &Message::Warning(text));
         })
     }
