@@ -128,8 +128,30 @@ fn systemd_starts_containers_with_the_host_and_stops_them() {
     fs::remove_file(inner.join("first/rootfs/halted")).unwrap();
     inside(&m, &name, "systemctl start lxc.service").ok();
     assert_eq!(running(&m, &name), "first");
-    // With none that can start the service has failed.
+    // A stop that comes while it still starts some: those that run halt, and nobody goes on.
     inside(&m, &name, "systemctl stop lxc.service").ok();
+    let config = fs::read_to_string(inner.join("idle/config")).unwrap();
+    let slow = "lxc.start.auto = 1\nlxc.start.ready = /bin/false\n";
+    fs::write(inner.join("idle/config"), format!("{config}{slow}")).unwrap();
+    for halted in ["first/rootfs/halted", "idle/rootfs/halted"] {
+        fs::remove_file(inner.join(halted)).unwrap();
+    }
+    inside(&m, &name, "systemctl start --no-block lxc.service").ok();
+    eventually(20, "both", || (running(&m, &name) == "first idle").then_some(()));
+    let state = inside(&m, &name, "systemctl is-active lxc.service").stdout;
+    assert_eq!(state.trim(), "activating");
+    inside(&m, &name, "systemctl stop lxc.service").ok();
+    assert_eq!(running(&m, &name), "");
+    assert!(
+        inner.join("first/rootfs/halted").exists() && inner.join("idle/rootfs/halted").exists()
+    );
+    let state = inside(&m, &name, "systemctl is-active lxc.service").stdout;
+    assert_eq!(state.trim(), "inactive");
+    let rest = || inside(&m, &name, "pgrep -x lxc-autostart").stdout;
+    eventually(5, "the end of all its processes", || rest().is_empty().then_some(()));
+    fs::write(inner.join("idle/config"), config).unwrap();
+
+    // With none that can start the service has failed.
     fs::write(inner.join("first/config"), "lxc.start.auto = 1\nlxc.nonsense = 1\n").unwrap();
     inside(&m, &name, "systemctl start lxc.service").fails(1);
     assert_eq!(inside(&m, &name, "systemctl is-failed lxc.service").ok().trim(), "failed");
