@@ -68,6 +68,12 @@ inside lxc-stop -n deb -k
 say "remove and purge: containers stay"
 echo '# mine' >>"$root/etc/lxc/default.conf"
 inside dpkg -r lxcbox >/dev/null
+# The scripts are configuration, stay, and do nothing.
+for script in lxc lxc-net; do
+	[ -z "$(inside "/etc/init.d/$script" start 2>&1)" ] || fail "$script says something after a removal"
+	inside "/etc/init.d/$script" stop || fail "$script fails after a removal"
+	! inside "/etc/init.d/$script" status || fail "$script has a good status after a removal"
+done
 grep -q '# mine' "$root/etc/lxc/default.conf" || fail "a removal took the configuration away"
 [ ! -e "$root/usr/bin/lxc-start" ] || fail "lxc-start is still there"
 inside dpkg -i /root/lxcbox.deb >/dev/null
@@ -88,10 +94,21 @@ inside lxc-start -n deb
 inside dpkg -i /root/lxcbox.deb >/dev/null
 inside dpkg -s lxc 2>/dev/null | grep -q ' installed$' && fail "Debian's lxc is still there"
 [ "$(inside readlink /usr/bin/lxc-start)" = lxcbox ] || fail "lxc-start is not ours"
+for script in lxc lxc-net; do
+	[ -x "$root/etc/init.d/$script" ] || fail "$script does not start at boot"
+	grep -q 'Removed, but not purged' "$root/etc/init.d/$script" || fail "$script is not ours"
+done
 [ "$(inside lxc-attach -n deb -- hostname)" = deb ] || fail "Debian's container does not answer"
 inside lxc-stop -n deb -k
 inside lxc-start -n deb
 inside lxc-stop -n deb -k
 inside lxc-destroy -n deb
+
+say "back to Debian's: a purge of ours leaves what is its"
+inside dpkg -r lxcbox >/dev/null
+inside sh -c 'dpkg --force-confold -i /var/cache/apt/archives/lxc_*.deb' >/dev/null
 inside dpkg -P lxcbox >/dev/null
+[ -e "$root/etc/lxc/default.conf" ] || fail "the purge took /etc/lxc/default.conf away"
+[ -h "$root/etc/systemd/system/multi-user.target.wants/lxc.service" ] || fail "the purge disabled lxc.service"
+[ -h "$root/etc/rc2.d/S01lxc" ] || fail "the purge disabled the script"
 say "done"
