@@ -176,17 +176,23 @@ old-kernels:
 # The same tests on Debian's kernel in an emulated machine: network types that this machine's kernel
 # may lack and the cgroup layouts that it has not. Few boots, as emulation is slow.
 DEBUG = $(OUT)/$(TARGET)/debug
+DOCKER = $(or $(LXCBOX_TEST_CACHE),$(abspath $(OUT))/$(TARGET)/tmp)/debian-12-docker
 export LXCBOX_VM_CACHE ?= $(abspath $(OUT))/vm
 VM_V2 = parents:: walks::walk_4 walks::every_example cgroups:: device:: \
 	lifecycle::a_busybox runtime::cgroups_are watching::lxc_top_has checkpoint::
 VM_V1 = cgroups:: device:: lifecycle::a_busybox runtime::cgroups_are confinement::limits_and \
 	watching::lxc_top_has checkpoint::a_
 
-vm: packages-build packages-vm
+vm: packages-build packages-test packages-vm
 	$(BUILD) test --target $(TARGET) --test kernel --no-run -q
 	tests/vm/suite $(DEBUG) '$(VM_V2)' --cgroup v2
 	tests/vm/suite $(DEBUG) '$(VM_V1)' --cgroup v1
+	[ -e $(DOCKER)/etc/docker.done ] || \
+		$(BUILD) test --target $(TARGET) --test kernel -q -- docker::docker_runs_in_a_priv
 	tests/vm/suite $(DEBUG) apparmor:: --append 'apparmor=1 security=apparmor'
+	tests/vm/suite $(DEBUG) docker::docker_runs_in_a_priv --memory 4000 \
+		--append 'apparmor=1 security=apparmor' --file '$(DOCKER)=/guests/debian-12-docker' \
+		--env LXCBOX_TEST_CACHE=/guests
 
 # A part of them on real older kernels, of Ubuntu's archive and Debian 11's: those that the vendors of
 # boards stay with. A filter knows which system calls they lack, but not what else was different. 4.4 is

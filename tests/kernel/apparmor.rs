@@ -20,7 +20,6 @@ fn profiles_are_loaded_at_the_boot_and_confine() {
         return;
     }
     let m = Machine::new();
-    m.sh("mount -t securityfs securityfs /sys/kernel/security").ok();
     let etc = m.dir.join("etc");
     fs::create_dir_all(etc.join("apparmor.d/disable")).unwrap();
     let helper = m.dir.join("lxc-containers");

@@ -84,6 +84,7 @@ mount --make-rprivate /
 mkdir -p $dir/cg
 mount --rbind /sys/fs/cgroup $dir/cg
 mount -t sysfs sysfs /sys
+[ ! -e /sys/kernel/security ] || mount -t securityfs securityfs /sys/kernel/security
 mount --rbind $dir/cg /sys/fs/cgroup
 umount -l $dir/cg
 mount -t tmpfs -o mode=755 run $dir/run
