@@ -82,6 +82,31 @@ impl Drop for User<'_> {
     }
 }
 
+/// The user's directory for sockets is nobody else's, as logind makes it; the container's root is
+/// somebody else.
+#[test]
+fn a_users_container_says_when_it_is_ready() {
+    let m = Machine::new();
+    let user = User::new(&m);
+    m.sh(&format!("chmod 700 /run/user/{UID}")).ok();
+    let name = m.name("notify");
+    user.lxc("create", &format!("-n {name} -t host")).ok();
+    let dir = user.containers().join(&name);
+    let notify = "use Socket; socket(S, PF_UNIX, SOCK_DGRAM, 0);\n\
+        send(S, 'READY=1', 0, sockaddr_un($ENV{NOTIFY_SOCKET})) or die;\n\
+        $SIG{PWR} = sub { exit 0 }; sleep 1000;\n";
+    fs::write(dir.join("rootfs/notify.pl"), notify).unwrap();
+    let config = fs::read_to_string(dir.join("config")).unwrap();
+    let lines = "lxc.start.auto = 1\nlxc.start.ready = notify\n\
+        lxc.init.cmd = /usr/bin/perl /notify.pl\n";
+    fs::write(dir.join("config"), config + lines).unwrap();
+    let said = user.lxc("autostart", "-t 10").ok();
+    assert!(said.starts_with(&format!("{name}: ready (")), "{said}");
+    user.lxc("autostart", "-s -t 10").ok();
+    assert_eq!(m.sh("ls -A /tmp | grep lxc-notify").stdout, "");
+    user.lxc("destroy", &format!("-n {name}")).ok();
+}
+
 #[test]
 fn a_user_makes_runs_and_destroys_containers() {
     let m = Machine::new();

@@ -13,13 +13,13 @@ use crate::runtime::daemon::Mode;
 use crate::sys::event::{self, Ready};
 use crate::sys::process::Wait;
 use crate::sys::unix::{self, Block, Kind};
-use crate::sys::{SysError, dirs, process};
+use crate::sys::{SysError, cred, dirs, process};
 use crate::util::blame::Explain;
 use crate::util::sentence::sentence;
 use crate::util::time::Patience;
 use crate::util::words;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// How it ended for a container.
@@ -340,9 +340,10 @@ impl Notify {
     const INSIDE: &str = "dev/.lxc-notify";
 
     fn open() -> Result<Self, SysError> {
-        let dir = crate::container::run_dir().join("lxc");
-        dirs::make_all(&dir, 0o755)?;
-        let path = dir.join(format!(".notify-{}", process::own_pid()));
+        // An ordinary user's own directories are closed to the container's root.
+        let dir = Path::new(if cred::euid() == 0 { "/run/lxc" } else { "/tmp" });
+        dirs::make_all(dir, 0o755)?;
+        let path = dir.join(format!(".lxc-notify-{}", process::own_pid()));
         let _ = dirs::unlink(&path);
         Ok(Self { socket: unix::bind_datagram(&path)?, path })
     }
