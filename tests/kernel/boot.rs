@@ -33,7 +33,7 @@ fn host(m: &Machine, name: &str) -> PathBuf {
     let bin = root.join("usr/local/bin");
     fs::create_dir_all(&bin).unwrap();
     fs::copy(BINARY, bin.join("lxcbox")).unwrap();
-    for tool in ["start", "stop", "autostart", "ls", "info", "attach", "net"] {
+    for tool in ["start", "stop", "autostart", "ls", "info", "attach", "net", "wait"] {
         std::os::unix::fs::symlink("lxcbox", bin.join(format!("lxc-{tool}"))).unwrap();
     }
     install(&root, "lxc-containers", 0o755, "usr/local/libexec/lxc/lxc-containers");
@@ -112,6 +112,14 @@ fn systemd_starts_containers_with_the_host_and_stops_them() {
     });
     inside(&m, &name, "systemctl start lxc@idle.service").ok();
     eventually(10, "its start", || (running(&m, &name) == "first idle").then_some(()));
+
+    // One that the other service started is left to it.
+    inside(&m, &name, "systemctl start lxc@first.service").ok();
+    let state = "systemctl show -p ActiveState -p SubState lxc@first.service";
+    eventually(20, "the end of its unit", || {
+        inside(&m, &name, state).stdout.contains("SubState=dead").then_some(())
+    });
+    assert_eq!(running(&m, &name), "first idle");
 
     // It wants the network, which in a container is not made.
     let condition = "systemctl show -p ConditionResult -p ActiveState lxc-net.service";
