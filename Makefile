@@ -205,10 +205,13 @@ vm-kernels: packages-build packages-vm
 	set -e; for kernel in $(VM_KERNELS); do echo "# Linux $$kernel"; \
 		tests/vm/suite $(DEBUG) '$(VM_OLD)' --kernel $$kernel --cgroup v1; done
 
-# Logical volumes, images of qemu and ZFS: minutes, as emulated disks are slower still.
+# Logical volumes, images of qemu and ZFS, in user space and in the kernel (of Ubuntu): minutes, as
+# emulated disks are slower still.
 vm-storage: packages-build packages-vm
 	$(BUILD) test --target $(TARGET) --test kernel --no-run -q
 	tests/vm/suite $(DEBUG) storage::a_life --storage --memory 3000 --timeout 900
+	tests/vm/suite $(DEBUG) storage::a_life_on_datasets --storage --memory 3000 --timeout 900 \
+		--kernel 5.4 --cgroup v1
 
 # lxc-checkconfig on that kernel, booted in seven ways.
 vm-checkconfig: packages-build packages-vm
