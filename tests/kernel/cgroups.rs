@@ -317,3 +317,32 @@ fn what_a_killed_monitor_left_under_a_number_goes_with_the_next_start() {
         left().is_empty().then_some(())
     });
 }
+
+/// A cgroup of version 2 that has processes, as that of a user's session, passes no controller on.
+/// The kernel would make a domain of threads of it, whose children nobody may enter.
+#[test]
+fn a_container_starts_beside_processes_in_the_base() {
+    let m = Machine::new();
+    let top = PathBuf::from("/sys/fs/cgroup");
+    let passed = fs::read_to_string(top.join("cgroup.subtree_control")).unwrap_or_default();
+    if !passed.contains("pids") {
+        println!("skipped: no unified hierarchy with a controller of threads");
+        return;
+    }
+    let base = top.join(m.name("crowd"));
+    let c = m.container("beside", &format!("{QUIET}lxc.cgroup.relative = 1\n"));
+    let limit = "lxc.cgroup2.memory.max=64M";
+    let script = format!(
+        "mkdir {0} && sh -c 'echo $$ >{0}/cgroup.procs; \"$@\" lxc-execute -P {1} -n {2} -- /bin/true; \
+         echo status $?; \"$@\" lxc-execute -P {1} -n {2} -s {limit} -- /bin/true; echo limited $?; \
+         cat {0}/cgroup.type' sh {3}; rmdir {0}/lxc.pivot {0}",
+        base.display(),
+        m.lxcpath().display(),
+        c,
+        crate::machine::BINARY
+    );
+    let text = m.sh(&script).ok();
+    assert!(text.contains("status 0\n") && text.contains("limited 1\n"), "{text}");
+    assert!(text.ends_with("domain\n"), "{text}");
+    assert!(!base.exists(), "something is left in {}", base.display());
+}
