@@ -105,7 +105,7 @@ fn reap(pid: Pid) -> Wait {
 }
 
 /// System calls with arguments that no kernel accepts: each has failed before it does anything.
-const CALLS: &[(&str, libc::c_long, [usize; 5])] = &[
+const CALLS: &[(&str, libc::c_long, [i8; 5])] = &[
     ("clone3", libc::SYS_clone3, [0; 5]),
     ("openat2", libc::SYS_openat2, [NO_FD, 0, 0, 0, 0]),
     ("pidfd_open", libc::SYS_pidfd_open, [0; 5]),
@@ -127,7 +127,7 @@ const CALLS: &[(&str, libc::c_long, [usize; 5])] = &[
     ("keyctl", libc::SYS_keyctl, [NO_FD, 0, 0, 0, 0]),
     ("execveat", libc::SYS_execveat, [NO_FD, 0, 0, 0, NO_FD]),
 ];
-const NO_FD: usize = usize::MAX;
+const NO_FD: i8 = -1;
 
 /// The error number that the system call answers when it is asked for something impossible;
 /// `None` for a name that is not in the table.
@@ -135,10 +135,11 @@ const NO_FD: usize = usize::MAX;
 /// # In the child
 /// A seccomp filter may kill the caller for it.
 pub fn call(name: &str) -> Option<i32> {
-    let (_, number, [a, b, c, d, e]) = CALLS.iter().find(|row| row.0 == name)?;
+    let (_, number, arguments) = CALLS.iter().find(|row| row.0 == name)?;
+    let [a, b, c, d, e] = arguments.map(isize::from);
     // SAFETY: every row's arguments are refused (no such descriptor, a null pointer, unknown
     // flags), so no memory is touched and nothing is made.
-    let done = unsafe { libc::syscall(*number, *a, *b, *c, *d, *e) };
+    let done = unsafe { libc::syscall(*number, a, b, c, d, e) };
     Some(if done < 0 { SysError::last("", "").errno } else { 0 })
 }
 
