@@ -122,11 +122,15 @@ fn plan(ctx: &Context, answers: &[Answer]) -> Result<Vec<String>, Failure> {
     })?;
     let mut notes = prepared.warnings.clone();
     let plan = prepared.plan()?;
-    // What it makes has the name of the item.
-    let devices = plan.net.nics.iter().map(|nic| nic.kind.name());
-    for id in devices.chain(plan.idmap.as_ref().map(|_| "user")) {
-        let Some(answer) = answers.iter().find(|answer| answer.item.id == id) else { continue };
-        if matches!(answer.verdict.state, State::Absent | State::Blocked) {
+    for answer in answers {
+        let id = answer.item.id;
+        // Of a limit, `lxc.cgroup2.cpu.max`.
+        let controller =
+            if id == "cgroup-sched" { "cpu" } else { id.trim_start_matches("cgroup-") };
+        let wanted = plan.net.nics.iter().any(|nic| nic.kind.name() == id)
+            || plan.cgroup.settings.iter().any(|s| s.key.split('.').nth(2) == Some(controller))
+            || id == "user" && plan.idmap.is_some();
+        if wanted && matches!(answer.verdict.state, State::Absent | State::Blocked) {
             let text = format!("{}: {}", answer.item.label, answer.verdict.detail);
             return Err(match answer.verdict.mend.as_str() {
                 "" => Failure::new(text),

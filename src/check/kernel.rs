@@ -272,6 +272,10 @@ pub(super) fn overlay(_: &Host) -> Result {
 }
 
 pub(super) fn overlay_userns(host: &Host) -> Result {
+    // That the module is there says nothing of users.
+    if host.modules.presence("overlay") == Presence::OnDisk {
+        return Ok(Verdict::unknown("overlay is not loaded").mend("modprobe overlay"));
+    }
     let uid = become_nobody()?;
     enter_user_namespace(uid, if uid == host.euid { host.egid } else { uid })?;
     match overlay(host) {

@@ -390,7 +390,7 @@ pub const ITEMS: &[Item] = &{
             "overlay in a user namespace",
             [O, C, O, C],
             NONE,
-            "overlay",
+            NONE,
             Try(kernel::overlay_userns),
         ),
         row(
