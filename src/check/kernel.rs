@@ -289,8 +289,9 @@ pub(super) fn overlay_userns(host: &Host) -> Result {
 /// Maps the ids of a mount of the file system that containers are on.
 pub(super) fn idmapped(host: &Host) -> Result {
     if host.euid != 0 {
-        return Ok(match probe::call("mount_setattr") {
-            Some(errno::ENOSYS) => Verdict::absent("Linux 5.12"),
+        const SETATTR: probe::Call = probe::Call::of("mount_setattr");
+        return Ok(match SETATTR.ask() {
+            errno::ENOSYS => Verdict::absent("Linux 5.12"),
             _ => Verdict::new(State::RootOnly, ""),
         });
     }

@@ -3,6 +3,7 @@
 use super::trial::Tries;
 use super::{Need, Verdict, cgroups, culprit, files, kernel};
 use crate::check::Host;
+use crate::sys::probe;
 use Need::{None as N, Optional as O, Recommended as C, Required as R};
 
 /// The sections of the output.
@@ -62,7 +63,7 @@ pub(super) enum How {
     /// As `Look`, on hosts with cgroup v1 only.
     V1(fn(&Host) -> Verdict),
     /// Whether the kernel knows the system call.
-    Call(&'static str),
+    Call(probe::Call),
     /// The configuration and the lists of modules only.
     Config,
 }
@@ -97,6 +98,10 @@ const fn row(
     Item { id, label, group, needs, symbols, modules, how }
 }
 
+const fn asks(call: &str) -> How {
+    How::Call(probe::Call::of(call))
+}
+
 /// Items that stand in for one another.
 pub(super) const EITHER: &[[&str; 2]] =
     &[["nat-nft", "nat-iptables"], ["nat-nft", "xt-masquerade"], ["cgroup-kill", "cgroup-freezer"]];
@@ -108,7 +113,7 @@ const NICE: [Need; 4] = [O, O, O, O];
 /// Every row.
 pub const ITEMS: &[Item] = &{
     use Group::{Calls, Cgroups, Checkpoint, Files, Misc, Namespaces, Network, Security, Setup};
-    use How::{Alone, Call, Config, Look, Try, V1};
+    use How::{Alone, Config, Look, Try, V1};
     const NONE: &str = "";
     [
         row(Namespaces, "namespaces", "Namespaces", ALL, "NAMESPACES", NONE, Try(kernel::mnt)),
@@ -306,10 +311,10 @@ pub const ITEMS: &[Item] = &{
             NICE,
             "FHANDLE",
             NONE,
-            Call("name_to_handle_at"),
+            asks("name_to_handle_at"),
         ),
-        row(Checkpoint, "eventfd", "CONFIG_EVENTFD", ALL, "EVENTFD", NONE, Call("eventfd2")),
-        row(Checkpoint, "epoll", "CONFIG_EPOLL", ALL, "EPOLL", NONE, Call("epoll_create1")),
+        row(Checkpoint, "eventfd", "CONFIG_EVENTFD", ALL, "EVENTFD", NONE, asks("eventfd2")),
+        row(Checkpoint, "epoll", "CONFIG_EPOLL", ALL, "EPOLL", NONE, asks("epoll_create1")),
         row(Checkpoint, "unix-diag", "CONFIG_UNIX_DIAG", NICE, "UNIX_DIAG", "unix_diag", Config),
         row(Checkpoint, "inet-diag", "CONFIG_INET_DIAG", NICE, "INET_DIAG", "inet_diag", Config),
         row(
@@ -431,11 +436,11 @@ pub const ITEMS: &[Item] = &{
             Alone(kernel::seccomp_notify),
         ),
         row(Security, "lsm", "security module", NICE, NONE, NONE, Look(kernel::lsm)),
-        row(Security, "keys", "keyrings", [O, O, C, C], "KEYS", NONE, Call("keyctl")),
+        row(Security, "keys", "keyrings", [O, O, C, C], "KEYS", NONE, asks("keyctl")),
         // System calls, each with what is used where it is missing.
-        row(Calls, "clone3", "clone3 (else clone)", NICE, NONE, NONE, Call("clone3")),
-        row(Calls, "openat2", "openat2 (else a checked walk)", NICE, NONE, NONE, Call("openat2")),
-        row(Calls, "pidfd-open", "pidfd_open (else numbers)", NICE, NONE, NONE, Call("pidfd_open")),
+        row(Calls, "clone3", "clone3 (else clone)", NICE, NONE, NONE, asks("clone3")),
+        row(Calls, "openat2", "openat2 (else a checked walk)", NICE, NONE, NONE, asks("openat2")),
+        row(Calls, "pidfd-open", "pidfd_open (else numbers)", NICE, NONE, NONE, asks("pidfd_open")),
         row(
             Calls,
             "pidfd-send-signal",
@@ -443,7 +448,7 @@ pub const ITEMS: &[Item] = &{
             NICE,
             NONE,
             NONE,
-            Call("pidfd_send_signal"),
+            asks("pidfd_send_signal"),
         ),
         row(
             Calls,
@@ -452,9 +457,9 @@ pub const ITEMS: &[Item] = &{
             NICE,
             NONE,
             NONE,
-            Call("close_range"),
+            asks("close_range"),
         ),
-        row(Calls, "fsopen", "fsopen (else mount)", NICE, NONE, NONE, Call("fsopen")),
+        row(Calls, "fsopen", "fsopen (else mount)", NICE, NONE, NONE, asks("fsopen")),
         row(
             Calls,
             "open-tree",
@@ -462,9 +467,9 @@ pub const ITEMS: &[Item] = &{
             NICE,
             NONE,
             NONE,
-            Call("open_tree"),
+            asks("open_tree"),
         ),
-        row(Calls, "move-mount", "move_mount (else mount)", NICE, NONE, NONE, Call("move_mount")),
+        row(Calls, "move-mount", "move_mount (else mount)", NICE, NONE, NONE, asks("move_mount")),
         row(
             Calls,
             "mount-setattr",
@@ -472,9 +477,9 @@ pub const ITEMS: &[Item] = &{
             NICE,
             NONE,
             NONE,
-            Call("mount_setattr"),
+            asks("mount_setattr"),
         ),
-        row(Calls, "statx", "statx (else fdinfo)", NICE, NONE, NONE, Call("statx")),
+        row(Calls, "statx", "statx (else fdinfo)", NICE, NONE, NONE, asks("statx")),
         row(
             Calls,
             "memfd",
@@ -482,10 +487,10 @@ pub const ITEMS: &[Item] = &{
             NICE,
             NONE,
             NONE,
-            Call("memfd_create"),
+            asks("memfd_create"),
         ),
-        row(Calls, "execveat", "execveat", NICE, NONE, NONE, Call("execveat")),
-        row(Calls, "bpf", "bpf (else no devices on cgroup v2)", NICE, NONE, NONE, Call("bpf")),
+        row(Calls, "execveat", "execveat", NICE, NONE, NONE, asks("execveat")),
+        row(Calls, "bpf", "bpf (else no devices on cgroup v2)", NICE, NONE, NONE, asks("bpf")),
         // The host's own side.
         row(Setup, "modules", "modules of this kernel", WANTED, NONE, NONE, Look(files::modules)),
         row(Setup, "subuid", "subordinate users", [O, R, O, O], NONE, NONE, Look(files::subuid)),

@@ -10,7 +10,7 @@ use super::{cgroups, culprit};
 use crate::config::NsKind;
 use crate::net::rtnl::RtnlError;
 use crate::ns;
-use crate::sys::probe::{self, Tried};
+use crate::sys::probe::{self, Call, Tried};
 use crate::sys::{SysError, cred, errno, fd, signal};
 use std::time::Duration;
 
@@ -53,7 +53,7 @@ pub(super) fn verdict(host: &Host, item: &Item) -> Verdict {
         How::Config => known(host, item),
         // A tree of files has no kernel that could be asked.
         _ if !host.is_real() => known(host, item),
-        How::Call(name) => call(host, name),
+        How::Call(asked) => call(host, asked),
         How::Try(tries) => guarded(host, item, tries),
         How::Alone(tries) => judged(host, item, attempt(host, tries, false)),
     }
@@ -155,18 +155,15 @@ fn judged(host: &Host, item: &Item, answer: Result<Verdict, Refusal>) -> Verdict
     }
 }
 
-fn call(host: &Host, name: &'static str) -> Verdict {
-    match probe::run(LIMIT, &mut || {
-        let number = probe::call(name).unwrap_or(errno::EINVAL);
-        number.to_ne_bytes().to_vec()
-    }) {
+fn call(host: &Host, call: Call) -> Verdict {
+    match probe::run(LIMIT, &mut || call.ask().to_ne_bytes().to_vec()) {
         Tried::Said(bytes) => match bytes.try_into().map(i32::from_ne_bytes) {
             Ok(errno::ENOSYS) if culprit::is_filtered(host) => {
                 Verdict::absent("missing, or hidden by a seccomp filter")
             }
             Ok(errno::ENOSYS) => Verdict::absent(""),
             Ok(e @ errno::EPERM) if host.euid == 0 => {
-                culprit::of_root(host, &SysError::new(name, "", e).to_string())
+                culprit::of_root(host, &SysError::new(call.name(), "", e).to_string())
             }
             Ok(_) => Verdict::works(""),
             Err(_) => Verdict::unknown("the trial ended without an answer"),

@@ -232,10 +232,12 @@ pub fn apply_idmaps(
 /// Asks the kernel whether it can map the ids of mounts, if the plan has such that are not
 /// optional. Called before anything is made.
 pub fn ask_idmaps(plan: &MountPlan) -> Result<(), MountError> {
+    const CALLS: [probe::Call; 2] =
+        [probe::Call::of("mount_setattr"), probe::Call::of("open_tree")];
     // FALLBACK(<5.12): there is none.
     match all_mapped(plan).into_iter().find(|mapped| !mapped.optional) {
         Some(Mapped { what, origin, .. })
-            if ["mount_setattr", "open_tree"].map(probe::call).contains(&Some(errno::ENOSYS)) =>
+            if CALLS.map(probe::Call::ask).contains(&errno::ENOSYS) =>
         {
             let source = SysError::new("mount_setattr", "", errno::ENOSYS);
             Err(Box::new(Fault::IdMap { what, origin: origin.cloned(), source }))

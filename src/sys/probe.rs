@@ -129,18 +129,46 @@ const CALLS: &[(&str, libc::c_long, [i8; 5])] = &[
 ];
 const NO_FD: i8 = -1;
 
-/// The error number that the system call answers when it is asked for something impossible;
-/// `None` for a name that is not in the table.
-///
-/// # In the child
-/// A seccomp filter may kill the caller for it.
-pub fn call(name: &str) -> Option<i32> {
-    let (_, number, arguments) = CALLS.iter().find(|row| row.0 == name)?;
-    let [a, b, c, d, e] = arguments.map(isize::from);
-    // SAFETY: every row's arguments are refused (no such descriptor, a null pointer, unknown
-    // flags), so no memory is touched and nothing is made.
-    let done = unsafe { libc::syscall(*number, a, b, c, d, e) };
-    Some(if done < 0 { SysError::last("", "").errno } else { 0 })
+/// A system call that can be asked for: its row in the table.
+#[derive(Clone, Copy)]
+pub struct Call(u8);
+
+impl Call {
+    /// That of the name. In a constant a name that is not in the table is no program.
+    pub const fn of(name: &str) -> Self {
+        let mut row = 0;
+        while !is_same(CALLS[row as usize].0, name) {
+            row += 1;
+        }
+        Self(row)
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        CALLS[usize::from(self.0)].0
+    }
+
+    /// The error number that it answers when it is asked for something impossible.
+    ///
+    /// # In the child
+    /// A seccomp filter may kill the caller for it.
+    pub fn ask(self) -> i32 {
+        let (_, number, arguments) = CALLS[usize::from(self.0)];
+        let [a, b, c, d, e] = arguments.map(isize::from);
+        // SAFETY: every row's arguments are refused (no such descriptor, a null pointer, unknown
+        // flags), so no memory is touched and nothing is made.
+        let done = unsafe { libc::syscall(number, a, b, c, d, e) };
+        if done < 0 { SysError::last("", "").errno } else { 0 }
+    }
+}
+
+const fn is_same(one: &str, other: &str) -> bool {
+    let (one, other) = (one.as_bytes(), other.as_bytes());
+    let mut at = 0;
+    while at < one.len() && at < other.len() && one[at] == other[at] {
+        at += 1;
+    }
+    at == one.len() && at == other.len()
 }
 
 /// mount(2) of a new file system of type `kind` on `target`, in the caller's own mount namespace.
@@ -234,9 +262,10 @@ mod tests {
     #[test]
     fn calls_that_must_fail_do() {
         for (name, ..) in CALLS {
-            assert_ne!(call(name), Some(0), "{name}");
+            let call = Call::of(name);
+            assert_eq!(call.name(), *name);
+            assert_ne!(call.ask(), 0, "{name}");
         }
-        assert_eq!(call("no such call"), None);
     }
 
     #[test]
