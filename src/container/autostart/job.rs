@@ -63,19 +63,23 @@ const HINT: char = '\0';
 
 impl Message {
     fn encode(&self) -> Vec<u8> {
-        let (tag, text) = match self {
-            Self::Warning(text) => ('w', text.clone()),
-            Self::Runs => ('r', String::new()),
-            Self::Done(Outcome::Started) => ('S', String::new()),
-            Self::Done(Outcome::Ready) => ('R', String::new()),
-            Self::Done(Outcome::Rebooted) => ('B', String::new()),
-            Self::Done(Outcome::Asked) => ('A', String::new()),
-            Self::Done(Outcome::Stopped) => ('H', String::new()),
-            Self::Done(Outcome::Killed(text)) => ('K', text.clone()),
-            Self::Done(Outcome::Failed(text, None)) => ('F', text.clone()),
-            Self::Done(Outcome::Failed(text, Some(hint))) => ('F', format!("{text}{HINT}{hint}")),
+        let (tag, text, hint) = match self {
+            Self::Warning(text) => (b'w', text.as_str(), None),
+            Self::Runs => (b'r', "", None),
+            Self::Done(Outcome::Started) => (b'S', "", None),
+            Self::Done(Outcome::Ready) => (b'R', "", None),
+            Self::Done(Outcome::Rebooted) => (b'B', "", None),
+            Self::Done(Outcome::Asked) => (b'A', "", None),
+            Self::Done(Outcome::Stopped) => (b'H', "", None),
+            Self::Done(Outcome::Killed(text)) => (b'K', text.as_str(), None),
+            Self::Done(Outcome::Failed(text, hint)) => (b'F', text.as_str(), hint.as_deref()),
         };
-        let mut bytes = format!("{tag}{text}").into_bytes();
+        let mut bytes = vec![tag];
+        bytes.extend_from_slice(text.as_bytes());
+        if let Some(hint) = hint {
+            bytes.push(HINT as u8);
+            bytes.extend_from_slice(hint.as_bytes());
+        }
         bytes.truncate(MESSAGE_BYTES);
         bytes
     }
