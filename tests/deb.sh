@@ -19,7 +19,7 @@ root=$work/root
 cleanup() {
 	[ ! -x "$root/usr/bin/lxc-destroy" ] || chroot "$root" lxc-destroy -n deb -f >/dev/null 2>&1 || true
 	for dir in sys/fs/cgroup sys proc dev; do umount -l "$root/$dir" 2>/dev/null || true; done
-	umount -l "$root" 2>/dev/null || true
+	umount -l "$root" "$work/root" 2>/dev/null || true
 	rm -rf --one-file-system "$work"
 }
 trap cleanup EXIT
@@ -111,4 +111,19 @@ inside dpkg -P lxcbox >/dev/null
 [ -e "$root/etc/lxc/default.conf" ] || fail "the purge took /etc/lxc/default.conf away"
 [ -h "$root/etc/systemd/system/multi-user.target.wants/lxc.service" ] || fail "the purge disabled lxc.service"
 [ -h "$root/etc/rc2.d/S01lxc" ] || fail "the purge disabled the script"
+
+say "over the lxc of Debian 13"
+root=$work/trixie
+nsenter -t "$PPID" -n debootstrap --variant=minbase --include=lxc trixie "$root" \
+	"${mirror:-http://deb.debian.org/debian}" >"$work/log" 2>&1 || { tail "$work/log" >&2; fail "debootstrap trixie"; }
+mount -t proc proc "$root/proc"
+cp "$package" "$root/root/lxcbox.deb"
+inside dpkg -i /root/lxcbox.deb >/dev/null
+inside dpkg --verify lxcbox | grep . && fail "files are gone or differ"
+for unit in lxc lxc-net; do
+	[ -e "$root/etc/systemd/system/multi-user.target.wants/$unit.service" ] || fail "$unit.service is not enabled"
+done
+inside dpkg -P lxcbox >/dev/null
+[ ! -e "$root/lib/systemd/system/lxc.service" ] || fail "a purge left lxc.service"
+umount "$root/proc"
 say "done"
