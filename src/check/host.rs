@@ -1,8 +1,7 @@
 //! What is examined: this host, a tree of files that looks like one, or another kernel's .config.
 
 use super::kconfig::{self, Kconfig};
-use super::modules::{Modules, Presence};
-use super::table::Item;
+use super::modules::Modules;
 use crate::sys::passwd::{self, User};
 use crate::sys::{cred, fd, probe};
 use std::path::{Path, PathBuf};
@@ -134,21 +133,5 @@ impl Host {
     /// True if a hierarchy of version 1 is mounted.
     pub(super) fn has_v1(&self) -> bool {
         !self.cgroup_mounts(false).is_empty()
-    }
-
-    /// Whether the item's modules are loaded; `None` for what is built in or no module.
-    pub(super) fn loaded(&self, item: &Item) -> Option<bool> {
-        let name = item.modules.split_whitespace().next().filter(|_| self.live)?;
-        match self.modules.presence(name) {
-            Presence::Loaded if self.is_module(item) => Some(true),
-            Presence::OnDisk => Some(false),
-            _ => None,
-        }
-    }
-
-    /// What is built in may have a directory in /sys/module too.
-    fn is_module(&self, item: &Item) -> bool {
-        let built = self.config.as_ref().map(|config| config.all(item.symbols).0);
-        built != Some(kconfig::Built::In)
     }
 }

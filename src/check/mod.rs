@@ -2,11 +2,12 @@
 //! lxc-checkconfig prints.
 //!
 //! [`table::ITEMS`] has a row for each thing that is looked at; to look at another is to add a row.
-//! The kernel is asked by trials in throw-away processes (`trial`), never by its version. Its
+//! The kernel is asked by trials in throw-away processes (`answer`), never by its version. Its
 //! .config (`kconfig`) and the lists of its modules (`modules`) say what cannot be tried, and all
 //! that there is to say about another kernel. Nothing is changed on the host, no module is loaded.
 //! Start reading at [`examine`].
 
+mod answer;
 pub mod boot;
 mod capacity;
 mod cgroups;
@@ -184,8 +185,8 @@ pub fn examine(host: &Host, purpose: Purpose) -> Vec<Answer> {
         .map(|item| Answer {
             item,
             need: item.needs[purpose as usize],
-            verdict: trial::verdict(host, item),
-            loaded: host.loaded(item),
+            verdict: answer::verdict(host, item),
+            loaded: answer::loaded(host, item),
         })
         .collect();
     stand_in(&mut answers);
