@@ -271,22 +271,25 @@ fn follow(
 ) -> Result<Pid, AttachError> {
     let failed = |what| move |source| AttachError::Process { what, source };
     let mut inner: Option<KillOnDrop> = None;
+    let mut wanted = false;
     loop {
         let message = parent.receive().map_err(failed("listening to the attached process"))?;
         match message {
             Some(Message::Born(pid)) if pid == outer.pid() && !plan.needs_clone() => {}
             Some(Message::Born(pid)) => inner = Some(KillOnDrop::new(pid, None)),
-            Some(Message::WantLabel) => {
-                let pid = inner.as_ref().unwrap_or(&outer).pid();
-                if let Some(file) = plan.lsm.open_exec_label(proc, pid)? {
-                    parent.give_label(file.as_fd()).map_err(failed("handing over the label"))?;
-                }
-            }
+            Some(Message::WantLabel) => wanted = true,
             Some(Message::Listener(listener)) => {
                 client.add_seccomp_listener(listener.as_fd())?;
             }
             Some(Message::Failed(step, source)) => return Err(gave_up(plan, step, source)),
             None => break,
+        }
+        // The inner one asks as soon as it runs: the outer one may not have said yet who that is.
+        let labelled = if plan.needs_clone() { inner.as_ref() } else { Some(&outer) };
+        if let Some(process) = labelled.filter(|_| std::mem::take(&mut wanted)) {
+            if let Some(file) = plan.lsm.open_exec_label(proc, process.pid())? {
+                parent.give_label(file.as_fd()).map_err(failed("handing over the label"))?;
+            }
         }
     }
     if !plan.needs_clone() {
