@@ -53,12 +53,19 @@ impl Outcome {
 }
 
 /// Signals that the caller of the tests ignores (a shell's background jobs ignore two of them) would be
-/// ignored by all that is run, for ever.
+/// ignored by all that is run, for ever. Those that C libraries keep for themselves, too: LXC hands
+/// them on to its containers, and ours does not.
 #[allow(unsafe_code, reason = "signal dispositions")]
 pub fn hear_signals() {
-    for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM] {
-        // SAFETY: sets a default disposition; there is no handler whose data could be in use.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    // Longer than the kernel's structure; all zero, it is the default. signal(3) refuses three of them.
+    let default = [0usize; 8];
+    for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, 32, 33, 34] {
+        // SAFETY: sets a default disposition from memory that outlives the call; there is no handler
+        // whose data could be in use.
+        unsafe {
+            let (new, old) = (default.as_ptr(), std::ptr::null_mut::<usize>());
+            libc::syscall(libc::SYS_rt_sigaction, signal, new, old, 8usize);
+        }
     }
 }
 

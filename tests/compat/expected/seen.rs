@@ -190,14 +190,6 @@ pub const DIFFERENCES: &[Expected] = &[
         "LXC ignores SIGTTIN and SIGTTOU while it takes the terminal, and hands that on to what it \
          runs, which then is not stopped when it reads in the background",
     ),
-    row(
-        "*",
-        "* status SigIgn",
-        "0000000000000000",
-        "00000001*",
-        "who started the tools ignored signals that the C library keeps for itself: its signal(3), by \
-         which LXC resets them, leaves those",
-    ),
     // What is refused.
     row(
         "init-cwd-new",
