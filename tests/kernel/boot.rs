@@ -2,12 +2,13 @@
 //! containers. They start with it, the service tells of them, and they halt when it does.
 
 use crate::machine::{BINARY, Machine, eventually};
-use crate::openrc::{chroot, openrc};
-use crate::systemd::{cache, copy, debian, reboots, stops, with_copy};
+use crate::openrc::openrc;
+use crate::systemd::{debian, debian_with, reboots, stops, with_copy};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
 
 /// What the outer container needs for containers in it.
 const NESTING: &str = "lxc.include = /usr/share/lxc/config/nesting.conf\n\
@@ -256,15 +257,7 @@ const USER: &str = "export DEBIAN_FRONTEND=noninteractive\n\
 
 /// The root file system, made if it is not there yet.
 fn with_user() -> PathBuf {
-    let root = cache().join("debian-12-user");
-    if root.join("etc/user.done").exists() {
-        return root;
-    }
-    let _ = fs::remove_dir_all(&root);
-    copy(&debian(), &root);
-    chroot(&root, USER);
-    fs::write(root.join("etc/user.done"), "").unwrap();
-    root
+    debian_with("user", &Mutex::new(()), USER, &|_| {})
 }
 
 #[test]

@@ -5,9 +5,7 @@
 //! Its root is made once from the root file system of `systemd.rs` and kept beside it.
 
 use crate::machine::{Machine, eventually};
-use crate::openrc::chroot;
-use crate::systemd::{cache, copy, debian, stops, until_address, until_running, with_copy};
-use std::fs;
+use crate::systemd::{debian_with, stops, until_address, until_running, with_copy};
 use std::path::PathBuf;
 use std::sync::Mutex;
 
@@ -25,21 +23,11 @@ const IMAGE: &str = "mkdir -p /image/bin /image/www && cp /bin/busybox /image/bi
     echo from the inside >/image/www/index.html && ln -s busybox /image/bin/sh && \
     tar -C /image -c . | docker import - box";
 
-/// Two tests need it.
-static MAKING: Mutex<()> = Mutex::new(());
-
 /// The root file system, made if it is not there yet.
 fn docker() -> PathBuf {
-    let _one = MAKING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let root = cache().join("debian-12-docker");
-    if root.join("etc/docker.done").exists() {
-        return root;
-    }
-    let _ = fs::remove_dir_all(&root);
-    copy(&debian(), &root);
-    chroot(&root, INSTALL);
-    fs::write(root.join("etc/docker.done"), "").unwrap();
-    root
+    /// Two tests need it.
+    static MAKING: Mutex<()> = Mutex::new(());
+    debian_with("docker", &MAKING, INSTALL, &|_| {})
 }
 
 fn runs_docker(short: &str, lines: &str) {

@@ -6,11 +6,10 @@
 //! Made once from the root file system of `systemd.rs` and kept beside it.
 
 use crate::machine::eventually;
-use crate::systemd::{cache, copy, debian, reboots, stops, until_address, with_copy};
+use crate::systemd::{debian_with, reboots, stops, until_address, with_copy};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 use std::sync::Mutex;
 
 const INSTALL: &str = "export DEBIAN_FRONTEND=noninteractive\n\
@@ -29,39 +28,15 @@ ca::ctrlaltdel:/sbin/shutdown -r now
 co:2:respawn:/sbin/getty --noclear 38400 console
 ";
 
-/// Runs a script in the chroot that installs what it needs, with the time and the network for it.
-pub fn chroot(root: &Path, script: &str) {
-    fs::copy("/etc/resolv.conf", root.join("etc/resolv.conf")).unwrap();
-    // Nothing may be started in the chroot.
-    let policy = root.join("usr/sbin/policy-rc.d");
-    fs::write(&policy, "#!/bin/sh\nexit 101\n").unwrap();
-    Command::new("chmod").arg("755").arg(&policy).status().unwrap();
-    let mut install = Command::new("timeout");
-    install.args(["300", "chroot"]).arg(root).args(["sh", "-c", script]);
-    let out = install.output().unwrap();
-    let said = [&out.stdout[..], &out.stderr].concat();
-    assert!(out.status.success(), "{}", String::from_utf8_lossy(&said));
-    fs::remove_file(&policy).unwrap();
-}
-
-/// Two tests need it.
-static MAKING: Mutex<()> = Mutex::new(());
-
 /// The root file system, made if it is not there yet.
 pub fn openrc() -> PathBuf {
-    let _one = MAKING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let root = cache().join("debian-12-openrc");
-    if root.join("etc/inittab.done").exists() {
-        return root;
-    }
-    let _ = fs::remove_dir_all(&root);
-    copy(&debian(), &root);
-    chroot(&root, INSTALL);
-    fs::write(root.join("etc/inittab"), INITTAB).unwrap();
-    let interfaces = "auto lo\niface lo inet loopback\nauto eth0\niface eth0 inet dhcp\n";
-    fs::write(root.join("etc/network/interfaces"), interfaces).unwrap();
-    fs::write(root.join("etc/inittab.done"), "").unwrap();
-    root
+    /// Two tests need it.
+    static MAKING: Mutex<()> = Mutex::new(());
+    debian_with("openrc", &MAKING, INSTALL, &|root| {
+        fs::write(root.join("etc/inittab"), INITTAB).unwrap();
+        let interfaces = "auto lo\niface lo inet loopback\nauto eth0\niface eth0 inet dhcp\n";
+        fs::write(root.join("etc/network/interfaces"), interfaces).unwrap();
+    })
 }
 
 #[test]

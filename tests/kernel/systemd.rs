@@ -52,6 +52,38 @@ pub fn debian() -> PathBuf {
     root
 }
 
+/// Runs a script in the chroot that installs what it needs, with the time and the network for it.
+fn chroot(root: &Path, script: &str) {
+    fs::copy("/etc/resolv.conf", root.join("etc/resolv.conf")).unwrap();
+    // Nothing may be started in the chroot.
+    let policy = root.join("usr/sbin/policy-rc.d");
+    fs::write(&policy, "#!/bin/sh\nexit 101\n").unwrap();
+    Command::new("chmod").arg("755").arg(&policy).status().unwrap();
+    let mut install = Command::new("timeout");
+    install.args(["300", "chroot"]).arg(root).args(["sh", "-c", script]);
+    let out = install.output().unwrap();
+    let said = [&out.stdout[..], &out.stderr].concat();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&said));
+    fs::remove_file(&policy).unwrap();
+}
+
+/// The same with what a script installs in it and `then` writes, made if it is not there yet: one of
+/// the name at a time.
+pub fn debian_with(name: &str, making: &Mutex<()>, script: &str, then: &dyn Fn(&Path)) -> PathBuf {
+    let _one = making.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let root = cache().join(format!("debian-12-{name}"));
+    let done = root.join("etc").join(format!("{name}.done"));
+    if done.exists() {
+        return root;
+    }
+    let _ = fs::remove_dir_all(&root);
+    copy(&debian(), &root);
+    chroot(&root, script);
+    then(&root);
+    fs::write(done, "").unwrap();
+    root
+}
+
 fn with_debian(short: &str, lines: &str) -> (Machine, String) {
     with_copy(&debian(), short, lines)
 }
